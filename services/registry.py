@@ -32,8 +32,8 @@ SERVICES: dict[str, Service] = {
     "user": Service(calls=["auth"], replicated=True),
     "engine": Service(),
     "market": Service(calls=["engine", "market"], replicated=True),
-    "trading": Service(calls=["engine", "market", "risk"]),
-    "risk": Service(calls=["engine", "market", "trading"], beside="trading"),
+    "trading": Service(calls=["engine", "market", "risk"], replicated=True),
+    "risk": Service(calls=["engine", "market", "trading"], replicated=True, beside="trading"),
     "strategy": Service(calls=["auth", "market", "trading"]),
 }
 

@@ -175,10 +175,7 @@ def bind(context: ServiceContext) -> None:
     context.serve(AccountApi(AccountService(store, accounts, orders, lists)))
 
     async def open_first_account(event: Event, receipt: Receipt) -> None:
-        user_id = event.user_registered.user_id
-        if store.serves(user_id):
-            await accounts.open_first(user_id, receipt)
-        # Else the user's first request opens it, where the user is served.
+        await accounts.open_first(event.user_registered.user_id, receipt)
 
     async def drain() -> None:
         await streams.drain()

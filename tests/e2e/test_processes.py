@@ -1,6 +1,5 @@
 """A platform in processes on PostgreSQL and RabbitMQ: what a user does, processes that are killed, and the stop."""
 
-import json
 from collections.abc import Iterator
 from itertools import count
 
@@ -8,32 +7,17 @@ import httpx
 import psutil
 import pytest
 
+from tests.e2e.processes import START_S, Processes
 from tests.postgres import PostgresServer
 from tests.rabbitmq import RabbitMqServer
-from tests.running import Client, Running, until
+from tests.running import Client, until
 
 SYMBOL = "rb2701.SHFE"
-REPLICATED = ("config", "auth", "user", "market")
-START_S, REPLACE_S = 600, 120
+REPLICATED = ("config", "auth", "user", "market", "trading", "risk")
+REPLACE_S = 120
 """The machine of a test run may be busy with others."""
 _platforms = count(1)
 pytestmark = pytest.mark.timeout(1200)
-
-
-class Processes(Running):
-    """`redfire up --processes`."""
-
-    def document(self) -> dict:
-        return json.loads((self.data_dir / "addresses.json").read_text())
-
-    def pids(self) -> dict[str, list[int]]:
-        """Process ids by service."""
-        return {name: ids if isinstance(ids, list) else [ids] for name, ids in self.document()["pids"].items()}
-
-    def is_whole(self) -> bool:
-        """Test that every replica serves."""
-        body = self.client().get("/healthz").json()
-        return body["status"] == "SERVING" and "failures" not in body
 
 
 def alive(pid: int) -> bool:

@@ -432,3 +432,29 @@ async def test_an_internal_error_of_the_owner_stays_masked(replicas):
     replicas[1].orders.fail = RuntimeError("the password is hunter2")
     failure = await failure_of(stub(replicas[0], user_of(1)).GetOrder(order()))
     assert failure.code() is grpc.StatusCode.INTERNAL and "hunter2" not in failure.details()
+
+
+async def test_a_call_that_waits_for_a_replica_that_stands_still_is_answered_by_its_successor(replicas):
+    asked, still = replicas
+    still.orders.wait = asyncio.Event()
+    request = order()
+    calling = asyncio.ensure_future(stub(asked, user_of(1)).GetOrder(request, timeout=20))
+    await until(lambda: still.orders.running)
+    asked.shards.announce()
+    await asyncio.sleep(0)
+    assert not calling.done(), "nothing has changed"
+    asked.shards.table.owners.update(dict.fromkeys(range(64), asked.address))
+    asked.shards.announce()
+    assert (await calling).order.order_id == request.order_id
+    assert (len(still.orders.calls), len(asked.orders.calls)) == (1, 1)
+
+
+async def test_a_stream_from_a_replica_that_stands_still_ends_and_says_so(replicas):
+    asked, still = replicas
+    still.orders.wait = asyncio.Event()
+    stream = stub(asked, user_of(1)).StreamOrders(pb.StreamOrdersRequest(), timeout=20)
+    assert [(await stream.read()).sequence for _ in range(3)] == [0, 1, 2]
+    asked.shards.table.owners.update(dict.fromkeys(range(64), asked.address))
+    asked.shards.announce()
+    failure = await failure_of(stream.read())
+    assert details(failure)["ErrorInfo"].reason == "SHARD_MOVED"

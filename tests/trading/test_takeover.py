@@ -5,10 +5,12 @@ from decimal import Decimal as D
 
 import grpc
 import pytest
+from redfire.events.v1.events_pb2 import Event
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
 from sqlalchemy import text
 
+from services.kernel.events.transport import Message
 from services.kernel.identifiers import new_id
 from services.kernel.shards.ownership import ALL_SHARDS, shard_of
 from tests.harness import TokenMint, platform
@@ -140,3 +142,20 @@ async def test_an_owner_that_was_succeeded_writes_nothing_and_its_users_are_serv
         await one.rows("trading", text("SELECT count(*), max(sequence) FROM journal WHERE user_id = 'u-1'")) == before
     )
     assert not await one.rows("trading", text("SELECT 1 FROM trades"))
+
+
+async def test_an_event_that_came_to_another_replica_is_applied_by_the_owner_of_its_user(replicas):
+    one = await replicas.start()
+    other = await replicas.start()
+    await _shared(one, other)
+    user_id = _user_of(other)
+    event = Event(event_id=new_id(), routing_key="user.registered")
+    event.user_registered.user_id = user_id
+    await one.host.events.publish([Message(event.event_id, event.routing_key, user_id, event.SerializeToString())])
+    accounts = text(f"SELECT count(*) FROM accounts WHERE user_id = '{user_id}'")
+    applied = text(f"SELECT attempts FROM inbox WHERE event_id = '{event.event_id}' AND state = 'APPLIED'")
+
+    async def is_open():
+        return await one.rows("trading", accounts) == [(1,)] and await one.rows("trading", applied) == [(0,)]
+
+    await until(is_open, 30)

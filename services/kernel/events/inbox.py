@@ -26,7 +26,7 @@ from services.kernel.clock import Clock
 from services.kernel.data.columns import UtcTime
 from services.kernel.data.database import Database
 from services.kernel.data.writes import Write, table_of
-from services.kernel.errors import RedFireError
+from services.kernel.errors import RedFireError, ShardMoved
 from services.kernel.events.contract import UnreadableEvent, aggregate_of, event_types, read_event
 from services.kernel.events.transport import Delivery, Transport
 from services.kernel.tasks import wait_for_event
@@ -110,7 +110,10 @@ class Receipt:
 
 
 Handler = Callable[[Event, Receipt], Awaitable[None]]
-"""Applies an event. It must be harmless where it is applied already, unless it uses the receipt."""
+"""Applies an event. It must be harmless where it is applied already, unless it uses the receipt.
+
+ShardMoved leaves the event to the replica that serves its user.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +217,9 @@ class Inbox:
                     pause_s = min(FIRST_PAUSE_S * 2 ** min(row.attempts, 20), LONGEST_PAUSE_S)
                     self._held[aggregate] = loop.time() + pause_s
                     return
+        except ShardMoved:
+            # The replica that serves its user looks, too, and applies it.
+            self._held[aggregate] = loop.time() + LOOK_S
         except Exception:
             log.exception("the inbox of %s cannot be written", self._name)
             self._held[aggregate] = loop.time() + LONGEST_PAUSE_S
@@ -222,7 +228,7 @@ class Inbox:
             self._woken.set()
 
     async def _apply(self, row: _Row) -> bool:
-        """Apply an event; True when it is applied or a dead letter, so that the next one may be."""
+        """Apply an event; True when it is applied or a dead letter, so that the next one may be. Raises ShardMoved."""
         applied = {"event_id": row.event_id, "state": InboxState.APPLIED.value, "payload": b"", "error": ""}
         receipt = Receipt((self._update, applied))
         attempts, most = row.attempts + 1, MOST_ATTEMPTS
@@ -235,6 +241,8 @@ class Inbox:
                 await handler(event, receipt)
         except AlreadyApplied:
             return True
+        except ShardMoved:
+            raise
         except UnreadableEvent as failure:
             error, most = str(failure), attempts
         except RedFireError as failure:

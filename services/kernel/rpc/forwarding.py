@@ -4,9 +4,12 @@ A forwarded call carries a mark, a token that only services of this name can mak
 While a shard is on its way from one replica to another its calls wait for it, for a short time and only so many.
 """
 
+import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -49,12 +52,15 @@ class Forwarding:
         # By service, of those whose replicas share shards.
         self.shards: dict[str, Ownership] = {}
         self._streams: dict[tuple[str, int], set[StreamGuard]] = defaultdict(set)
+        # Calls that other replicas answer, by service, shard and address.
+        self._forwarded: dict[tuple[str, int | None, str], set[_Forwarded]] = {}
 
     def share(self, service: str, shards: Ownership) -> None:
         """Route the calls of a service by its shards."""
         if shards.is_shared and service not in self.shards:
             self.shards[service] = shards
             shards.on_lost(lambda lost: self._end_streams(service, lost))
+            shards.on_changed(partial(self._recall, service))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -150,6 +156,26 @@ class Forwarding:
             for guard in list(self._streams.get((service, shard), ())):
                 guard.end(ShardMoved())
 
+    def _recall(self, service: str) -> None:
+        """End calls that wait for a replica which owns their shard no more: it may stand still."""
+        shards = self.shards[service]
+        for (name, shard, address), calls in self._forwarded.items():
+            if name == service and shard is not None and shards.owner(shard) not in (address, None):
+                for call in calls:
+                    call.recall()
+
+    @contextmanager
+    def _following(self, call: "_Forwarded", service: str, shard: int | None, address: str) -> Iterator[None]:
+        key = service, shard, address
+        calls = self._forwarded.setdefault(key, set())
+        calls.add(call)
+        try:
+            yield
+        finally:
+            calls.discard(call)
+            if not calls and self._forwarded.get(key) is calls:
+                del self._forwarded[key]
+
     async def _find(self, shards: Ownership, shard: int, is_hop: bool, call: Call) -> str | None:
         """Address of a shard's owner; None: here, and the call's begin is noted. Raises ShardMoved: nobody owns it."""
         if shards.begin_call(shard):
@@ -194,11 +220,17 @@ class Forwarding:
         with self._channels.unary(address, policy.full_name) as rpc:
             left_s = None if call.deadline is None else max(0.0, call.deadline - time.perf_counter())
             calling = rpc(_body(request, origin), timeout=left_s, metadata=self._metadata(shard, policy, origin, call))
-            try:
-                answer: bytes = await calling
-                origin.trailing = tuple(await calling.trailing_metadata() or ())
-            except grpc.aio.AioRpcError as failure:
-                raise _error(failure) from None
+            # What may not be repeated is waited for, whoever owns the shard meanwhile.
+            forwarded = _Forwarded(calling, policy.idempotent)
+            with self._following(forwarded, policy.service, shard, address):
+                try:
+                    answer: bytes = await calling
+                    origin.trailing = tuple(await calling.trailing_metadata() or ())
+                except grpc.aio.AioRpcError as failure:
+                    raise _error(failure) from None
+                except asyncio.CancelledError:
+                    forwarded.raise_if_recalled()
+                    raise
         return answer
 
     async def _forward_stream(
@@ -208,14 +240,19 @@ class Forwarding:
         with self._channels.stream(address, policy.full_name) as rpc:
             left_s = None if call.deadline is None else max(0.0, call.deadline - time.perf_counter())
             items = rpc(_body(request, origin), timeout=left_s, metadata=self._metadata(shard, policy, origin, call))
-            try:
-                async for item in items:
-                    yield item
-                origin.trailing = tuple(await items.trailing_metadata() or ())
-            except grpc.aio.AioRpcError as failure:
-                raise _error(failure) from None
-            finally:
-                items.cancel()
+            forwarded = _Forwarded(items, True)
+            with self._following(forwarded, policy.service, shard, address):
+                try:
+                    async for item in items:
+                        yield item
+                    origin.trailing = tuple(await items.trailing_metadata() or ())
+                except grpc.aio.AioRpcError as failure:
+                    raise _error(failure) from None
+                except asyncio.CancelledError:
+                    forwarded.raise_if_recalled()
+                    raise
+                finally:
+                    items.cancel()
 
     def _metadata(
         self, shard: int | None, policy: MethodPolicy, origin: Origin, call: Call
@@ -234,6 +271,27 @@ class Forwarding:
         if origin.service is not None:
             own.append((SERVICE_KEY, self._tokens.current(origin.service.service)))
         return (*kept, *own)
+
+
+class _Forwarded:
+    """A call that another replica answers."""
+
+    def __init__(self, call: Any, may_be_repeated: bool) -> None:
+        self._call = call
+        self._may_be_repeated = may_be_repeated
+        self._is_recalled = False
+
+    def recall(self) -> None:
+        """Wait for it no longer, if it may be asked again elsewhere."""
+        if self._may_be_repeated and not self._is_recalled:
+            self._is_recalled = True
+            self._call.cancel()
+
+    def raise_if_recalled(self) -> None:
+        """Raises ShardMoved when the call was cancelled here, and not its caller."""
+        task = asyncio.current_task()
+        if self._is_recalled and (task is None or not task.cancelling()):
+            raise ShardMoved from None
 
 
 class _Unreachable(Exception):

@@ -183,6 +183,10 @@ class _ShardHolder(LeaseHolder):
         except LOST:
             self.look()
 
+    def _announce(self) -> None:
+        super()._announce()
+        self._ownership.announce()
+
     def _hear(self, news: str) -> None:
         if news == SERVED:
             self._give_after = 0.0

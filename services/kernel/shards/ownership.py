@@ -38,6 +38,7 @@ class Ownership(ABC):
         self.address = address
         self._acquired_hooks: list[OnAcquired] = []
         self._lost_hooks: list[OnLost] = []
+        self._changed_hooks: list[Callable[[], None]] = []
 
     def on_acquired(self, hook: OnAcquired) -> None:
         """Run a hook with epochs by shard when shards come here; they are served once all hooks are done.
@@ -52,6 +53,10 @@ class Ownership(ABC):
         Of shards whose `on_acquired` is still running it is called at once, and again after that.
         """
         self._lost_hooks.append(hook)
+
+    def on_changed(self, hook: Callable[[], None]) -> None:
+        """Call a hook whenever something about the shards changes or is learned."""
+        self._changed_hooks.append(hook)
 
     @abstractmethod
     def owns(self, shard: int) -> int | None:
@@ -98,6 +103,11 @@ class Ownership(ABC):
     async def _run_acquired(self, shards: Mapping[int, int]) -> None:
         for hook in self._acquired_hooks:
             await hook(shards)
+
+    def announce(self) -> None:
+        """Call the hooks of changes."""
+        for hook in self._changed_hooks:
+            hook()
 
     def _run_lost(self, shards: Collection[int]) -> None:
         for hook in self._lost_hooks:

@@ -1,0 +1,243 @@
+"""Two processes of trading and risk on PostgreSQL: either serves any user, and one takes over from the other."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import grpc
+import psutil
+import pytest
+from redfire.common.v1 import common_pb2
+from redfire.trading.v1 import account_service_pb2 as account_pb
+from redfire.trading.v1 import order_service_pb2 as pb
+from redfire.trading.v1 import trading_pb2
+from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+
+from services.kernel.shards.ownership import SHARDS, shard_of
+from tests.e2e.processes import START_S, Processes
+from tests.postgres import PostgresServer
+from tests.rabbitmq import RabbitMqServer
+from tests.running import Client, until
+
+SYMBOL = "rb2701.SHFE"
+USERS = 12
+SHARED_S, SERVED_S = 240, 120
+"""The machine of a test run may be busy with others."""
+_keys = count(1)
+pytestmark = pytest.mark.timeout(1500)
+
+
+class Trader:
+    """A user who trades by gRPC at the replicas themselves."""
+
+    def __init__(self, client: Client, addresses: list[str]) -> None:
+        self.user_id = client.user_id
+        self.shard = shard_of(client.user_id)
+        self.metadata = (("authorization", f"Bearer {client.token}"),)
+        channels = [grpc.insecure_channel(address) for address in addresses]
+        self.orders = [OrderServiceStub(channel) for channel in channels]
+        self.accounts = [AccountServiceStub(channel) for channel in channels]
+        # By client order id, what was acknowledged.
+        self.acknowledged: dict[str, str] = {}
+        self.problems: list[str] = []
+
+    def order(self, replica: int, key: str, timeout_s: float = 5) -> trading_pb2.Order:
+        request = pb.CreateOrderRequest(
+            client_order_id=key,
+            symbol=SYMBOL,
+            side=common_pb2.SIDE_BUY,
+            type=common_pb2.ORDER_TYPE_MARKET,
+            quantity="1",
+        )
+        return self.orders[replica].CreateOrder(request, metadata=self.metadata, timeout=timeout_s).order
+
+    def insist(self, replicas: list[int], ended: Callable[[], bool] = lambda: False) -> None:
+        """Order once, asking one replica after the other with the same key until it is acknowledged."""
+        key = f"key-{next(_keys)}"
+        while not ended():
+            for replica in replicas:
+                try:
+                    order = self.order(replica, key)
+                except grpc.RpcError as error:
+                    # Without risk's word it was refused: that is an answer, and another order is another key.
+                    if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                        key = f"key-{next(_keys)}"
+                    continue
+                if self.acknowledged.setdefault(key, order.order_id) != order.order_id:
+                    self.problems.append(f"{key} became two orders")
+                return
+            time.sleep(0.05)
+
+    def check(self) -> None:
+        """All that was acknowledged is there, is filled, and nothing else is."""
+        assert not self.problems
+
+        def filled() -> bool:
+            orders, token = {}, ""
+            while True:
+                request = pb.ListOrdersRequest(page_size=1000, page_token=token)
+                page = self.orders[0].ListOrders(request, metadata=self.metadata, timeout=20)
+                orders |= {order.client_order_id: order for order in page.orders}
+                if not (token := page.next_page_token):
+                    break
+            assert all(orders[key].order_id == order_id for key, order_id in self.acknowledged.items())
+            return all(
+                order.status == trading_pb2.ORDER_STATUS_FILLED for order in orders.values() if order.average_price
+            )
+
+        until(filled, SERVED_S)
+
+
+@pytest.fixture(scope="module")
+def platform(postgres: PostgresServer, rabbitmq: RabbitMqServer) -> Iterator[Processes]:
+    env = {
+        "REDFIRE_DATABASE__URL": postgres.url(f"trading{os.getpid()}_{{name}}_db"),
+        "REDFIRE_EVENTS__URL": rabbitmq.url,
+    }
+    running = Processes("--processes", "--replicas", "2", "--feed", "sim:7", env=env)
+    try:
+        yield running.start(START_S)
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            running.kill9(children_too=True)
+
+
+@pytest.fixture(scope="module")
+def traders(platform: Processes) -> list[Trader]:
+    clients = [platform.register(f"user{number}") for number in range(USERS)]
+    until(lambda: clients[0].get(f"/api/market/ticks/{SYMBOL}").status_code == 200, SERVED_S)
+    return [Trader(client, platform.addresses_of("trading")) for client in clients]
+
+
+@pytest.fixture
+def owners(platform: Processes, postgres: PostgresServer) -> Callable[[], dict[int, str]]:
+    """Addresses by shard, as the leases have them; those that have ended are not among them."""
+    database = platform.env["REDFIRE_DATABASE__URL"].rpartition("/")[2].format(name="trading")
+    leases = "SELECT shard, address FROM shard_leases WHERE owner <> '' AND expires_at > now()"
+
+    def read() -> dict[int, str]:
+        rows = (line.split("|") for line in postgres.sql(leases, database).splitlines())
+        return {int(shard): address for shard, address in rows}
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def shared(platform: Processes, owners: Callable[[], dict[int, str]]) -> None:
+    """Each test begins with both replicas serving their share."""
+
+    def is_shared() -> bool:
+        addresses = list(owners().values())
+        return all(addresses.count(one) == SHARDS // 2 for one in platform.addresses_of("trading"))
+
+    until(is_shared, SHARED_S)
+
+
+@contextmanager
+def trading(traders: list[Trader], replicas: list[int]) -> Iterator[None]:
+    """Have all trade meanwhile, at these replicas."""
+    ended = threading.Event()
+
+    def trade(trader: Trader) -> None:
+        while not ended.is_set():
+            trader.insist(replicas, ended.is_set)
+
+    threads = [threading.Thread(target=trade, args=(trader,), daemon=True) for trader in traders]
+    for thread in threads:
+        thread.start()
+    try:
+        _go_on(traders)
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def _go_on(traders: list[Trader]) -> None:
+    """Wait until each has been acknowledged another order."""
+    before = {trader.user_id: len(trader.acknowledged) for trader in traders}
+    until(lambda: all(len(trader.acknowledged) > before[trader.user_id] + 1 for trader in traders), SERVED_S)
+
+
+def test_either_replica_serves_any_user_with_the_same_sequences(traders, owners, platform):
+    assert len({owners()[trader.shard] for trader in traders}) == 2, "users of both"
+    for trader in traders:
+        streams = [
+            stub.StreamOrders(pb.StreamOrdersRequest(), metadata=trader.metadata, timeout=SERVED_S)
+            for stub in trader.orders
+        ]
+        first = [_snapshot(stream) for stream in streams]
+        assert first[0] == first[1]
+        orders = [trader.order(replica, f"at-{replica}", timeout_s=30) for replica in (0, 1)]
+        assert trader.order(1, "at-0").order_id == orders[0].order_id
+        seen = [_until_filled(stream, {order.order_id for order in orders}) for stream in streams]
+        assert seen[0] == seen[1] and all(sequence > first[0] for sequence, _ in seen[0])
+        read = [
+            (
+                accounts.GetAccount(account_pb.GetAccountRequest(), metadata=trader.metadata).account.account_id,
+                accounts.ListPositions(account_pb.ListPositionsRequest(), metadata=trader.metadata)
+                .positions[0]
+                .quantity,
+                stub.GetOrder(pb.GetOrderRequest(order_id=orders[0].order_id), metadata=trader.metadata).order,
+            )
+            for accounts, stub in zip(trader.accounts, trader.orders, strict=True)
+        ]
+        assert read[0] == read[1] and read[0][1] == "2"
+
+
+def _snapshot(stream) -> int:
+    """The sequence at which a stream's snapshot is complete."""
+    return next(message.sequence for message in stream if message.HasField("snapshot_complete"))
+
+
+def _until_filled(stream, order_ids: set[str]) -> list[tuple[int, str]]:
+    """Sequences and kinds of updates until all these orders are filled, but those that prices bring."""
+    seen, left = [], set(order_ids)
+    for message in stream:
+        kind = message.WhichOneof("event")
+        if kind in ("order", "trade"):
+            seen.append((message.sequence, kind))
+        if kind == "order" and message.order.status == trading_pb2.ORDER_STATUS_FILLED:
+            left.discard(message.order.order_id)
+        if not left:
+            return seen
+    raise AssertionError("the stream ended")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill-9", "orderly stop"])
+def test_the_other_replica_takes_over_from_one_that_ends_and_nothing_is_lost_or_doubled(
+    platform, traders, owners, number
+):
+    victim, pid = platform.addresses_of("trading")[0], platform.pids()["trading"][0]
+    mine = [trader for trader in traders if owners()[trader.shard] == victim]
+    assert mine
+    with trading(traders, [1]):
+        psutil.Process(pid).send_signal(number)
+        until(lambda: victim not in owners().values(), SERVED_S)
+        _go_on(traders)
+        until(lambda: pid not in platform.pids()["trading"] and victim in owners().values(), SHARED_S)
+        _go_on(traders)
+    for trader in traders:
+        trader.check()
+    assert not platform.findings()
+
+
+def test_a_replica_that_stood_still_writes_nothing_and_takes_its_share_again(platform, traders, owners):
+    victim, pid = platform.addresses_of("trading")[0], platform.pids()["trading"][0]
+    with trading(traders, [0, 1]):
+        psutil.Process(pid).suspend()
+        until(lambda: victim not in owners().values(), SERVED_S)
+        _go_on(traders)
+        psutil.Process(pid).resume()
+        until(lambda: victim in owners().values(), SHARED_S)
+        _go_on(traders)
+    for trader in traders:
+        trader.check()
+    assert platform.pids()["trading"][0] == pid
+    assert not platform.findings()
