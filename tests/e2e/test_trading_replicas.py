@@ -87,7 +87,7 @@ class Trader:
                     break
             assert all(orders[key].order_id == order_id for key, order_id in self.acknowledged.items())
             return all(
-                order.status == trading_pb2.ORDER_STATUS_FILLED for order in orders.values() if order.average_price
+                order.status == common_pb2.ORDER_STATUS_FILLED for order in orders.values() if order.average_price
             )
 
         until(filled, SERVED_S)
@@ -203,7 +203,7 @@ def _until_filled(stream, order_ids: set[str]) -> list[tuple[int, str]]:
         kind = message.WhichOneof("event")
         if kind in ("order", "trade"):
             seen.append((message.sequence, kind))
-        if kind == "order" and message.order.status == trading_pb2.ORDER_STATUS_FILLED:
+        if kind == "order" and message.order.status == common_pb2.ORDER_STATUS_FILLED:
             left.discard(message.order.order_id)
         if not left:
             return seen
