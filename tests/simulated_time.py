@@ -25,6 +25,10 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """Simulated seconds."""
         return self._now
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass: what runs takes it."""
+        self._now += seconds
+
     def _run_once(self) -> None:
         scheduled, ready = self._scheduled, self._ready
         while scheduled and scheduled[0]._cancelled:

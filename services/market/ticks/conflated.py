@@ -25,7 +25,8 @@ SHORTEST_S = 0.01
 
 WAKES = 256
 """Streams woken in one turn of the loop: other work comes between two turns. With 8 each message took 9 % more CPU, and
-10,000 streams were open after 16 s, not 12."""
+10,000 streams were open after 16 s, not 12. Of 10,000, eight turns, as an order takes, are 0.1 ms in the median and
+3.2 ms in 95 of 100; with 16 they are 0.3 and 2.6 ms."""
 
 LATE_S = 0.5
 MANY_STREAMS = 500
@@ -247,16 +248,14 @@ class Conflation:
         self._touched: dict[ConflatedGroup, None] = {}
         self._flush: asyncio.Handle | None = None
         self._flushed_at = 0.0
-        self._waking: deque[Member] = deque()
-        self._waking_since = 0.0
-        self._draining = False
+        self._waking: deque[tuple[float, Member]] = deque()
 
     @property
     def late(self) -> bool:
         """True while so many streams run that they get theirs late: no time for more of them."""
         if self._members < MANY_STREAMS or not self._phases:
             return False
-        waking_s = asyncio.get_running_loop().time() - self._waking_since if self._draining else 0.0
+        waking_s = asyncio.get_running_loop().time() - self._waking[0][0] if self._waking else 0.0
         return max(self.turn_late_s, waking_s) > LATE_S
 
     def put(self, symbol: str, frame: bytes, sequence: int) -> None:
@@ -293,9 +292,9 @@ class Conflation:
 
     def wake(self, members: list[Member]) -> None:
         """Give each its turn, some in each turn of the loop."""
-        self._waking.extend(members)
-        if not self._draining:
-            self._waking_since = asyncio.get_running_loop().time()
+        now, draining = asyncio.get_running_loop().time(), bool(self._waking)
+        self._waking.extend([(now, member) for member in members])
+        if not draining:
             self._drain()
 
     def _enter(self, stream: ConflatedSubscriber, symbols: frozenset[str], version: int, phase: Phase | None) -> Member:
@@ -363,8 +362,7 @@ class Conflation:
     def _drain(self) -> None:
         waking = self._waking
         for _ in range(min(len(waking), WAKES)):
-            member = waking.popleft()
+            _, member = waking.popleft()
             member.stream.take_turn(member)
-        self._draining = bool(waking)
         if waking:
             asyncio.get_running_loop().call_soon(self._drain)
