@@ -43,14 +43,15 @@ class BurstGateway(BaseGateway):
         ticks = [
             TickData(
                 gateway_name="SIM", symbol=code, exchange=Exchange(exchange), datetime=datetime.now(SHANGHAI),
-                last_price=3500.0, last_volume=MARK, volume=number, turnover=1e9, open_interest=5e5, open_price=3490.0,
+                last_price=3500.0, last_volume=MARK, turnover=1e9, open_interest=5e5, open_price=3490.0,
                 high_price=3510.0, low_price=3480.0, limit_up=3800.0, limit_down=3200.0, **levels,
             )
-            for number in range(PREPARED)
+            for _ in range(PREPARED)
         ]  # fmt: skip
         GO.wait()
         for number in range(count):
             tick = ticks[number % PREPARED]
+            tick.volume = float(number)  # one that goes back is a late tick's, which is rare and dear
             tick.pre_close = float(time.perf_counter_ns())
             self.on_tick(tick)
 

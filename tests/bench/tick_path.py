@@ -44,8 +44,8 @@ RUNS = 7
 
 
 def vnpy_ticks(count: int) -> list[TickData]:
-    """Ticks as CTP's gateway makes them: five levels, no field of ours."""
-    now = datetime.now(SHANGHAI)
+    """Ticks as CTP's gateway makes them: five levels, no field of ours, in a session whatever the hour is."""
+    now = datetime(2026, 11, 27, 10, 0, 30, tzinfo=SHANGHAI)
     ticks = []
     for number in range(1, count + 1):
         tick = TickData(gateway_name="BENCH", symbol="IF2101", exchange=Exchange.CFFEX, datetime=now)
@@ -153,8 +153,10 @@ async def gateway_to_hub(count: int) -> tuple[float, float]:
 
     def gateway() -> None:
         put = vnpy.events.put
-        for number in range(count):
-            put(Event(EVENT_TICK, made[number % 512]))
+        for number in range(1, count + 1):
+            tick = made[number % 512]
+            tick.volume = float(number)  # one that goes back is a late tick's, which is rare and dear
+            put(Event(EVENT_TICK, tick))
 
     reading = asyncio.create_task(read())
     await asyncio.sleep(0)
