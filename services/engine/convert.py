@@ -296,7 +296,10 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
 
     Raises: ValueError for a tick whose last price is no number. Other numbers that are none count as 0.
     """
-    codec, extra = variant(), tick.extra
+    codec = variant()
+    if frame := codec.gateway_frame(tick, sequence, _day_of):
+        return frame
+    extra = tick.extra
     time_ns = extra.get("time_ns") if extra else None
     if time_ns is None:  # of a third party's gateway
         time_ns = codec.time_ns(tick.datetime)

@@ -15,8 +15,9 @@ from cpython.datetime cimport (
     datetime_year,
     import_datetime,
 )
-from cpython.dict cimport PyDict_GetItemWithError
-from cpython.float cimport PyFloat_AsDouble
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_Next, PyDict_Size
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_AsDouble, PyFloat_CheckExact
+from cpython.long cimport PyLong_AsDouble, PyLong_CheckExact
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
@@ -27,12 +28,14 @@ from services.quant.ticks.tick_frame import tick_frame as _pure
 import_datetime()
 
 cdef extern from "Python.h":
+    PyObject* PyTuple_GET_ITEM(object names, Py_ssize_t at)
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef enum:
     ROOM = 2048
     MOST_TEXT = 512
     HEADER = 3
+    MOST_FIELDS = 64
 
 cdef double NO_PRICE = 1e300
 # In the order of the fields 4 to 14 of market.v1.Tick.
@@ -50,7 +53,7 @@ cdef int64_t _minute = -1
 cdef int64_t _minute_ns = 0
 
 
-def time_ns(moment):
+cpdef int64_t time_ns(moment) except? -1:
     """A moment as nanoseconds since 1970: see tick_frame.time_ns. A zone is asked once a minute."""
     global _zone, _minute, _minute_ns
     cdef int64_t minute
@@ -100,46 +103,149 @@ cdef inline double _number(dict fields, str name) except? -1.0:
     return PyFloat_AsDouble(<object>value)
 
 
-cdef unsigned char* _levels(unsigned char* at, dict fields, int side) except NULL:
-    cdef double prices[5]
-    cdef double quantities[5]
-    cdef int level, count = 0
-    for level in range(5 * side, 5 * side + 5):
-        prices[count] = _number(fields, <str>_PRICES[level])
-        quantities[count] = _number(fields, <str>_VOLUMES[level])
-        if not (0.0 < prices[count] < NO_PRICE and 0.0 <= quantities[count] < NO_PRICE):
-            break
+# By the number of a tick's attributes, their names in the order that was seen, and the places of their numbers: -1 for
+# none. Gateways that alternate with as many attributes in other orders are not learned from for ever.
+cdef list _orders = [()] * (MOST_FIELDS + 1)
+cdef int _places[MOST_FIELDS + 1][MOST_FIELDS]
+cdef int _lessons = 0
+cdef dict _PLACES = {name: place for place, name in enumerate((*_NUMBERS, *_PRICES, *_VOLUMES))}
+
+
+cdef bint _walk(dict fields, double* numbers) except -1:
+    """Read all numbers in one walk; False where the attributes are in an order that is not known, or not all numbers."""
+    cdef Py_ssize_t at = 0, count = 0, width = PyDict_Size(fields)
+    cdef PyObject* name
+    cdef PyObject* value
+    cdef tuple names
+    cdef int place
+    if width > MOST_FIELDS:
+        return False
+    names = <tuple>_orders[width]
+    if not names:
+        return False
+    while PyDict_Next(fields, &at, &name, &value):
+        if name != PyTuple_GET_ITEM(names, count):
+            return False
+        place = _places[width][count]
+        if place >= 0:
+            if PyFloat_CheckExact(<object>value):
+                numbers[place] = PyFloat_AS_DOUBLE(<object>value)
+            elif PyLong_CheckExact(<object>value):
+                try:
+                    numbers[place] = PyLong_AsDouble(<object>value)
+                except OverflowError:
+                    return False
+            else:
+                return False
+        count += 1
+    return True
+
+
+cdef void _learn(dict fields) except *:
+    """Note the order of a tick's attributes, if it has all numbers."""
+    global _lessons
+    cdef list places = [_PLACES.get(name, -1) for name in fields]
+    cdef int number, width = len(places)
+    if _lessons == MOST_FIELDS or width > MOST_FIELDS or len(_PLACES) != sum([place >= 0 for place in places]):
+        return
+    _lessons += 1
+    for number in range(width):
+        _places[width][number] = places[number]
+    _orders[width] = tuple(fields)
+
+
+cdef int _read(dict fields, double* numbers) except -1:
+    """Read a tick's numbers: those of `_NUMBERS`, then prices and then volumes, of the levels that it has."""
+    cdef int field, level, side
+    if _walk(fields, numbers):
+        return 0
+    for field in range(11):
+        numbers[field] = _number(fields, <str>_NUMBERS[field])
+    for side in range(2):
+        for level in range(5 * side, 5 * side + 5):
+            numbers[11 + level] = _number(fields, <str>_PRICES[level])
+            numbers[21 + level] = _number(fields, <str>_VOLUMES[level])
+            if not _is_level(numbers, level):
+                break
+    _learn(fields)
+    return 0
+
+
+cdef inline bint _is_level(double* numbers, int level) noexcept:
+    return 0.0 < numbers[11 + level] < NO_PRICE and 0.0 <= numbers[21 + level] < NO_PRICE
+
+
+cdef unsigned char* _levels(unsigned char* at, double* numbers, int side) noexcept:
+    cdef int first = 5 * side, count = 0
+    while count < 5 and _is_level(numbers, first + count):
         count += 1
     if count == 0:
         return at
     at = _varint(at, (15 + 2 * side) << 3 | 2)
     at[0] = <unsigned char>(8 * count)
-    memcpy(at + 1, prices, 8 * count)
+    memcpy(at + 1, numbers + 11 + first, 8 * count)
     at = _varint(at + 1 + 8 * count, (16 + 2 * side) << 3 | 2)
     at[0] = <unsigned char>(8 * count)
-    memcpy(at + 1, quantities, 8 * count)
+    memcpy(at + 1, numbers + 21 + first, 8 * count)
     return at + 1 + 8 * count
 
 
 def tick_frame(tick, int64_t sequence, int64_t time_ns, int64_t trading_day):
     """vnpy's TickData as field 1 of a StreamTicksResponse."""
     try:
-        return _encode(tick, sequence, time_ns, trading_day)
+        return _encode(tick, tick.__dict__, sequence, time_ns, trading_day, False)
     except (AttributeError, KeyError, TypeError):
         # What is no number: protobuf decides.
         return _pure(tick, sequence, time_ns, trading_day)
 
 
-cdef bytes _encode(tick, int64_t sequence, int64_t time_ns, int64_t trading_day):
+# By symbol the trading day of a minute, in which no day ends, and what was asked for it.
+cdef dict _days = {}
+cdef int64_t _days_minute = -1
+cdef object _days_of = None
+
+
+def gateway_frame(tick, int64_t sequence, day_of):
+    """A usual tick of a gateway: see tick_frame.gateway_frame."""
+    global _days_minute, _days_of
+    cdef dict fields = tick.__dict__
+    cdef PyObject* known
+    cdef int64_t at_ns, minute
+    try:
+        if tick.extra:
+            return None
+        at_ns = time_ns(fields["datetime"])
+        if at_ns < 0:
+            return None
+        minute = at_ns // 60000000000
+        if minute != _days_minute or day_of is not _days_of:
+            _days.clear()
+            _days_minute, _days_of = minute, day_of
+        symbol = fields["vt_symbol"]
+        known = PyDict_GetItemWithError(_days, symbol)
+        if known == NULL:
+            _days[symbol] = day = day_of(symbol)(at_ns)
+        else:
+            day = <object>known
+        return _encode(tick, fields, sequence, at_ns, day, True)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        return None
+
+
+cdef bytes _encode(
+    tick, dict fields, int64_t sequence, int64_t time_ns, int64_t trading_day, bint numbers_only
+):
+    """The frame; None, if it may be of `numbers_only`, where one of the tick's is none: see has_numbers."""
     cdef unsigned char room[ROOM]
     cdef unsigned char* begin = room + HEADER
     cdef unsigned char* at = begin
-    cdef dict fields = tick.__dict__
     cdef Py_ssize_t symbol_length, gateway_length
     cdef const char* symbol = PyUnicode_AsUTF8AndSize(fields["vt_symbol"], &symbol_length)
     cdef const char* gateway = PyUnicode_AsUTF8AndSize(fields["gateway_name"], &gateway_length)
+    cdef double numbers[31]
     cdef double number
     cdef int field
+    _read(fields, numbers)
     if symbol_length > MOST_TEXT or gateway_length > MOST_TEXT or not -0x80000000 <= trading_day <= 0x7FFFFFFF:
         return _pure(tick, sequence, time_ns, trading_day)
     if symbol_length:
@@ -154,14 +260,16 @@ cdef bytes _encode(tick, int64_t sequence, int64_t time_ns, int64_t trading_day)
         at[0] = 3 << 3
         at = _varint(at + 1, <uint64_t>sequence)
     for field in range(4, 15):
-        number = _number(fields, <str>_NUMBERS[field - 4])
+        number = numbers[field - 4]
+        if numbers_only and not -NO_PRICE < number < NO_PRICE:
+            return None
         # Left out as protobuf does: 0, but not -0.
         if (<uint64_t*>&number)[0]:
             at[0] = <unsigned char>(field << 3 | 1)
             memcpy(at + 1, &number, 8)
             at += 9
-    at = _levels(at, fields, 0)
-    at = _levels(at, fields, 1)
+    at = _levels(at, numbers, 0)
+    at = _levels(at, numbers, 1)
     if trading_day:
         at = _varint(at, 19 << 3)
         at = _varint(at, <uint64_t>trading_day)

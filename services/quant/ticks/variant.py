@@ -20,6 +20,7 @@ class Variant:
 
     scanner: "type[TickScanner]"
     tick_frame: Callable[..., bytes]
+    gateway_frame: Callable[..., bytes | None]
     time_ns: Callable[[datetime], int]
     has_numbers: Callable[[Any], bool]
 
@@ -33,4 +34,4 @@ def variant(name: str = "") -> Variant:
     # By name: where nothing is compiled there are no such modules.
     prefix = "_" if name == "compiled" else ""
     batch, frame = (import_module(f"{__package__}.{prefix}{module}") for module in ("tick_batch", "tick_frame"))
-    return Variant(batch.TickScanner, frame.tick_frame, frame.time_ns, frame.has_numbers)
+    return Variant(batch.TickScanner, frame.tick_frame, frame.gateway_frame, frame.time_ns, frame.has_numbers)

@@ -90,6 +90,52 @@ def test_what_is_no_number_or_too_large_is_refused(build: str) -> None:
             encode(tick("rb2701", "CTP", {}), sequence, 1, day)
 
 
+def test_ticks_whose_attributes_are_in_other_orders_are_encoded_alike() -> None:
+    made = tick("rb2701", "CTP", {name: float(place + 1) for place, name in enumerate(NUMBERS)})
+    expected = variant("pure").tick_frame(made, 7, 8, 20261120)
+    orders = [list(made.__dict__)]
+    orders += [orders[0][turn:] + orders[0][:turn] for turn in range(1, 3)] + [
+        [*orders[0], *(f"x{n}" for n in range(70))]
+    ]
+    for order in (*orders, *orders):
+        other = tick("rb2701", "CTP", {})
+        other.__dict__.clear()
+        other.__dict__.update((name, made.__dict__.get(name)) for name in order)
+        assert [variant(build).tick_frame(other, 7, 8, 20261120) for build in BUILDS] == [expected] * len(BUILDS)
+
+
+def test_a_number_too_large_behind_a_sides_last_level_is_not_looked_at() -> None:
+    made = tick("rb2701", "CTP", {"last_price": 5, "bid_volume_3": 10**400})
+    for _ in range(2):
+        (only,) = {variant(build).tick_frame(made, 7, 8, 20261120) for build in BUILDS}
+        assert pb.StreamTicksResponse.FromString(only).ticks[0].last_price == 5
+
+
+@given(
+    numbers=st.dictionaries(st.sampled_from(NUMBERS), st.one_of(number, st.none()), max_size=6),
+    moment=st.datetimes(datetime(1969, 12, 30), datetime(2100, 1, 1), timezones=st.sampled_from([UTC])),
+    extra=st.sampled_from([None, {}, {"time_ns": 5}]),
+)
+def test_a_gateways_usual_tick_is_encoded_at_once_as_by_steps(
+    numbers: dict[str, Any], moment: datetime, extra: dict[str, int] | None
+) -> None:
+    def day_of(symbol: str) -> Any:
+        return lambda time_ns: 20260000 + time_ns // 60_000_000_000 % 1000 + len(symbol)
+
+    made = tick("rb2701", "CTP", numbers)
+    made.datetime, made.extra = moment, extra
+    codec = variant("pure")
+    time_ns = codec.time_ns(moment)
+    unusual = extra or None in numbers.values() or time_ns < 0 or not codec.has_numbers(made)
+    for _ in range(2):
+        at_once = variant(BUILDS[-1]).gateway_frame(made, 7, day_of)
+        assert not (extra and at_once)
+        if at_once is None:
+            assert unusual or BUILDS == ("pure",)
+        else:
+            assert at_once == variant("compiled").tick_frame(made, 7, time_ns, day_of(made.vt_symbol)(time_ns))
+
+
 ZONES = (ZoneInfo("Asia/Shanghai"), ZoneInfo("America/New_York"), ZoneInfo("Australia/Lord_Howe"), UTC)
 moments = st.datetimes(
     datetime(1990, 1, 1),
