@@ -9,6 +9,7 @@ import pytest
 from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.clock import Clock
+from services.kernel.errors import NotFound
 from services.kernel.rpc.silence import SILENCE_S
 from services.kernel.tasks import Tasks
 from services.trading.domain.quote import LastPrices
@@ -27,6 +28,7 @@ class Market:
         self.queues: set[asyncio.Queue[pb.StreamTicksResponse]] = set()
         self.hung = False
         self.ended = ""
+        self.unlisted: set[str] = set()
 
     def tick(self, sequence: int, price: float, time_ns: int, gateway: str = "CTP") -> None:
         self.last = pb.Tick(symbol=SYMBOL, sequence=sequence, last_price=price, time_ns=time_ns, gateway=gateway)
@@ -36,6 +38,8 @@ class Market:
 
     async def StreamTicks(self, request: pb.StreamTicksRequest) -> AsyncIterator[pb.StreamTicksResponse]:
         self.requests.append(request)
+        for symbol in request.symbols:
+            self._require(symbol)
         queue: asyncio.Queue[pb.StreamTicksResponse] = asyncio.Queue()
         self.queues.add(queue)
         beat_s = request.heartbeat_interval.ToTimedelta().total_seconds() or 3600
@@ -56,6 +60,14 @@ class Market:
 
     async def GetTick(self, request: pb.GetTickRequest, timeout: float) -> pb.GetTickResponse:
         return pb.GetTickResponse(tick=self.last)
+
+    async def GetInstrument(self, request: pb.GetInstrumentRequest, timeout: float) -> pb.GetInstrumentResponse:
+        self._require(request.symbol)
+        return pb.GetInstrumentResponse(instrument=pb.Instrument(symbol=request.symbol))
+
+    def _require(self, symbol: str) -> None:
+        if symbol in self.unlisted:
+            raise NotFound("instrument", symbol, symbol=symbol)
 
 
 @asynccontextmanager
@@ -111,6 +123,25 @@ async def test_an_ended_replay_is_asked_rarely_and_the_next_feed_is_picked_up() 
         market.tick(1, 4000.0, clock.now_ns(), "SIM")
         await asyncio.sleep(6)
         assert last_price(quotes, "SIM") == 4000
+
+
+@in_simulated_time
+async def test_symbols_that_are_not_listed_keep_no_others_from_their_prices_and_are_followed_once_they_are() -> None:
+    market = Market()
+    market.unlisted = {"IF2101.CFFEX", "au2612.SHFE"}
+    async with following(market) as (quotes, clock):
+        for symbol in market.unlisted:
+            quotes.watch(symbol)
+        await asyncio.sleep(1)
+        market.tick(1, 4000.0, clock.now_ns())
+        await asyncio.sleep(0)
+        assert last_price(quotes) == 4000
+        assert list(market.requests[-1].symbols) == [SYMBOL]
+        await asyncio.sleep(3600)
+        asked = len(market.requests)
+        market.unlisted.discard("au2612.SHFE")
+        await asyncio.sleep(6)
+        assert [list(request.symbols) for request in market.requests[asked:]] == [[SYMBOL, "au2612.SHFE"]]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from decimal import Decimal
 
 from redfire.market.v1 import market_pb2
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 SYMBOLS_PER_STREAM = 500
 # A price that is published again after so long is passed to listeners, too: it may have been too old for them before.
 CONFIRMED_AFTER_S = 1.0
+# How often a symbol is asked for that market does not list: contracts of a real gateway come after its login.
+LISTING_S = 5.0
 
 
 class Quotes:
@@ -48,6 +50,7 @@ class Quotes:
         self._raw: dict[str, tuple[float, float, float, str]] = {}
         self._sequences: dict[str, int] = {}
         self._watched: set[str] = set()
+        self._unlisted: set[str] = set()
         # Each stream follows up to 500 symbols; it is opened anew when one is added to it.
         self._streams: list[tuple[set[str], asyncio.Task[None]]] = []
         self._changed = asyncio.Event()
@@ -108,7 +111,7 @@ class Quotes:
                 await self._changed.wait()
                 self._changed.clear()
                 followed = {symbol for symbols, _ in self._streams for symbol in symbols}
-                fresh = sorted(self._watched - followed)
+                fresh = sorted(self._watched - followed - self._unlisted)
                 while fresh:
                     symbols: set[str] = set()
                     if self._streams and len(self._streams[-1][0]) < SYMBOLS_PER_STREAM:
@@ -124,19 +127,41 @@ class Quotes:
             self._changed.set()
 
     def _open(self, symbols: set[str]) -> "asyncio.Task[None]":
-        request = market_pb2.StreamTicksRequest(symbols=sorted(symbols), mode=market_pb2.DELIVERY_MODE_CONFLATED)
-        request.heartbeat_interval.seconds = HEARTBEAT_S
-
         async def stream() -> None:
-            try:
-                async with aclosing(until_silent(self._market.StreamTicks(request))) as messages:
-                    async for message in messages:
-                        for tick in message.ticks:
-                            self._apply_tick(tick)
-            except RedFireError as error:
-                log.warning("ticks: unavailable: %s", error.message)
+            while symbols:
+                try:
+                    await self._read(symbols)
+                    return
+                except RedFireError as error:
+                    unlisted = error.metadata.get("symbol", "") if isinstance(error, NotFound) else ""
+                    if unlisted not in symbols:
+                        log.warning("ticks: unavailable: %s", error.message)
+                        return
+                    # An expired contract, or one that comes later, keeps no others from their prices.
+                    symbols.discard(unlisted)
+                    self._unlisted.add(unlisted)
+                    self._tasks.spawn("trading.listing", self._await_listing(unlisted))
 
         return self._tasks.supervise("trading.ticks", stream)
+
+    async def _read(self, symbols: set[str]) -> None:
+        request = market_pb2.StreamTicksRequest(symbols=sorted(symbols), mode=market_pb2.DELIVERY_MODE_CONFLATED)
+        request.heartbeat_interval.seconds = HEARTBEAT_S
+        async with aclosing(until_silent(self._market.StreamTicks(request))) as messages:
+            async for message in messages:
+                for tick in message.ticks:
+                    self._apply_tick(tick)
+
+    async def _await_listing(self, symbol: str) -> None:
+        """Follow the symbol once there is such an instrument."""
+        log.warning("ticks of %s: market does not list it", symbol)
+        request = market_pb2.GetInstrumentRequest(symbol=symbol)
+        while symbol in self._unlisted:
+            await asyncio.sleep(LISTING_S)
+            with suppress(RedFireError):
+                await self._market.GetInstrument(request, timeout=1.0)
+                self._unlisted.discard(symbol)
+                self._changed.set()
 
     def _apply_tick(self, tick: market_pb2.Tick) -> None:
         symbol = tick.symbol
