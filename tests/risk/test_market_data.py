@@ -167,13 +167,20 @@ class Market:
     def __init__(self) -> None:
         self.streams = 0
         self.script: Any = None
+        self.gateways = {SYMBOL: "CTP"}
+        self.asked: list[list[str]] = []
 
     async def ListInstruments(self, request: Any) -> market.ListInstrumentsResponse:
-        instrument = market.Instrument(symbol=SYMBOL, contract_size="300", gateway_name="CTP")
-        return market.ListInstrumentsResponse(instruments=[instrument])
+        return market.ListInstrumentsResponse(
+            instruments=[
+                market.Instrument(symbol=symbol, contract_size="300", gateway_name=gateway)
+                for symbol, gateway in self.gateways.items()
+            ]
+        )
 
     async def StreamTicks(self, request: market.StreamTicksRequest) -> AsyncIterator[Response]:
         self.streams += 1
+        self.asked.append(list(request.symbols))
         yield Response(started=Response.Started(epoch="one"))
         async for message in self.script(self.streams, request):
             yield message
@@ -181,7 +188,8 @@ class Market:
 
 class Engine:
     async def ListGateways(self, request: Any, timeout: float) -> engine_pb2.ListGatewaysResponse:
-        return engine_pb2.ListGatewaysResponse(gateways=[engine_pb2.Gateway(gateway_name="CTP")])
+        real, simulated = engine_pb2.Gateway(gateway_name="CTP"), engine_pb2.Gateway(gateway_name="SIM", simulated=True)
+        return engine_pb2.ListGatewaysResponse(gateways=[real, simulated])
 
 
 class Feed:
@@ -242,6 +250,18 @@ async def test_a_market_that_hangs_is_noticed_and_asked_again() -> None:
     assert feed.last == 4002
     assert feed.events == ["MARKET_DATA_LOST", "MARKET_DATA_RECOVERED"]
     assert feed.unconfirmed_s == 0
+
+
+@in_simulated_time
+async def test_of_a_real_gateway_only_what_is_traded_or_held_is_followed() -> None:
+    async def script(stream: int, request: Any) -> AsyncIterator[Response]:
+        async for beat in beats(request):
+            yield beat
+
+    feed = Feed(script)
+    feed.market.gateways |= {"IF2612.CFFEX": "CTP", "rb2701.SHFE": "SIM"}
+    await feed.run(5)
+    assert feed.market.asked == [[SYMBOL, "rb2701.SHFE"]]
 
 
 @in_simulated_time

@@ -65,7 +65,9 @@ async def test_an_engine_that_hangs_and_one_that_is_gone_are_told_once_each_way(
         async def refused() -> bool:
             return await reasons() == ["STALE_PRICE"]
 
-        await until(lambda: engine.subscribed and engine.queues)
+        await until(lambda: engine.queues)
+        await reasons()  # from the first order on its instrument is followed
+        await until(lambda: engine.subscribed)
         engine.send(tick(1, gateway="CTP"))
         await until(passes, timeout_s=20)
         engine.hangs = True

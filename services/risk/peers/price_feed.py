@@ -24,7 +24,7 @@ from services.risk.domain.market_status import MarketStatus, StreamStatus
 from services.risk.domain.portfolio import Portfolio
 
 log = logging.getLogger(__name__)
-# The most symbols that one stream of the contract takes. A smaller catalogue is followed as a whole.
+# The most symbols that one stream of the contract takes. No more that are simulated are followed as a whole.
 MAX_SYMBOLS = 500
 PAUSE_S = 0.2
 # A new feed is picked up so soon after one that ended.
@@ -152,7 +152,11 @@ class PriceFeed:
         return met
 
     def _follow(self, tasks: asyncio.TaskGroup) -> None:
-        to_follow = self._listed if len(self._listed) <= MAX_SYMBOLS else self._prices.used & self._listed
+        to_follow = self._prices.used & self._listed
+        # Ticks of a simulated market come anyway; real gateways are asked for what somebody follows.
+        simulated = {symbol for symbol in self._listed if self._is_simulated(symbol)}
+        if len(simulated) <= MAX_SYMBOLS:
+            to_follow |= simulated
         fresh = sorted(to_follow - self._followed)
         self._followed.update(fresh)
         while fresh:
@@ -165,6 +169,10 @@ class PriceFeed:
             self._status.carry(status, fresh[:free])
             fresh = fresh[free:]
             self._streams.append((status, tasks.create_task(self._stream(status), name="risk.prices")))
+
+    def _is_simulated(self, symbol: str) -> bool:
+        gateway = self._prices.gateways.get(symbol, "")
+        return gateway in self._recorded and bool(self._prices.market_of(gateway))
 
     async def _stream(self, status: StreamStatus) -> None:
         while True:
