@@ -100,7 +100,7 @@ def _print(message: pb.StreamTicksResponse, as_json: bool) -> None:
     else:
         lines = [_line(tick) for tick in message.ticks]
         if event in _SHOWN_EVENTS:
-            click.echo(f"{event}: {' '.join(str(getattr(message, event)).split())}", err=True)
+            click.echo(_event_text(message), err=True)
     if lines:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
@@ -114,6 +114,23 @@ def _line(tick: pb.Tick) -> str:
             f"bid {bid[0]:>10} × {bid[1]:<6}", f"ask {ask[0]:>10} × {ask[1]:<6}", f"volume {number(tick.volume)}",
         )
     )  # fmt: skip
+
+
+def _event_text(message: pb.StreamTicksResponse) -> str:
+    match message.WhichOneof("event"):
+        case "gap":
+            gap = message.gap
+            count = gap.last_sequence - gap.first_sequence + 1
+            return f"gap: {count:,} ticks of {gap.symbol} are lost ({gap.first_sequence} to {gap.last_sequence})"
+        case "new_epoch":
+            return f"the feed began anew, and what was between is not known: epoch {message.new_epoch.epoch}"
+        case "feed_state":
+            is_heard = message.feed_state.connected
+            heard = "the feed is heard" if is_heard else "the feed is silent: the engine is not heard"
+            stale = ", ".join(message.feed_state.stale_symbols)
+            return f"{heard}; silent for longer than is usual: {stale}" if stale else heard
+        case _:
+            return f"the stream ended: {message.end.reason}"
 
 
 def _report_break(reason: str) -> None:

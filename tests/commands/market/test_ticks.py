@@ -60,6 +60,27 @@ def test_json_shows_ticks_and_what_happens_to_the_stream_and_ends_with_the_feed(
     assert edge.tokens == ["t"]
 
 
+def test_what_happens_to_the_stream_is_said_in_words_beside_the_ticks(redfire):
+    script = (
+        started("e1"),
+        batch(tick(1)),
+        pb.StreamTicksResponse(gap={"symbol": SYMBOL, "first_sequence": 2, "last_sequence": 1001}),
+        pb.StreamTicksResponse(feed_state={"connected": False}),
+        pb.StreamTicksResponse(feed_state={"connected": True, "stale_symbols": [SYMBOL]}),
+        pb.StreamTicksResponse(new_epoch={"epoch": "e2"}),
+        end("FEED_ENDED", "e2", **{SYMBOL: 0}),
+    )
+    with serving(FakeEdge(script)) as edge:
+        done = redfire("ticks", SYMBOL, "--edge", edge.address, "--token", "t")
+    assert done.err.splitlines() == [
+        f"gap: 1,000 ticks of {SYMBOL} are lost (2 to 1001)",
+        "the feed is silent: the engine is not heard",
+        f"the feed is heard; silent for longer than is usual: {SYMBOL}",
+        "the feed began anew, and what was between is not known: epoch e2",
+        "the stream ended: FEED_ENDED",
+    ]
+
+
 def test_a_stream_that_ends_is_resumed_by_epoch_and_sequences_and_no_tick_comes_twice(redfire):
     scripts = (
         (started("e1"), batch(tick(1), tick(2)), Unavailable("connection lost")),
