@@ -21,6 +21,8 @@ LEVELS = 5
 TEXTS = ("symbol", "exchange")
 BAR_COLUMNS = ("datetime", "open", "high", "low", "close", "volume", "turnover", "open_interest")
 """The columns of a bar; its time is its start."""
+MARKED_BAR_COLUMNS = (*BAR_COLUMNS, "incomplete")
+"""The columns of a bar of market's; 1 where it was built over a gap."""
 TICK_COLUMNS = (
     "datetime", "symbol", "exchange", "last_price", "last_volume", "volume", "turnover", "open_interest", "open_price",
     "high_price", "low_price", "pre_close", "limit_up", "limit_down", "trading_day",
@@ -157,7 +159,7 @@ class _Parquet:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        kinds = {"datetime": pa.timestamp("ns", _ZONE_NAME), "trading_day": pa.int32()}
+        kinds = {"datetime": pa.timestamp("ns", _ZONE_NAME), "trading_day": pa.int32(), "incomplete": pa.int8()}
         kinds |= dict.fromkeys(TEXTS, pa.string())
         self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns])
         self._writer = pq.ParquetWriter(raw, self._schema, compression="zstd")

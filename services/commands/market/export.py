@@ -18,7 +18,7 @@ from services.commands.market.edge_client import EdgeClient
 from services.commands.market.options import Moment, edge_options, file_options
 from services.commands.market.rows import bar_row, tick_row
 from services.commands.recording_file import (
-    BAR_COLUMNS,
+    MARKED_BAR_COLUMNS,
     TICK_COLUMNS,
     Row,
     RowWriter,
@@ -41,6 +41,7 @@ class Exported:
     rows: int = 0
     first_ns: int = 0
     last_ns: int = 0
+    incomplete: int = 0
 
 
 @click.command(cls=Command)
@@ -70,8 +71,9 @@ def export(
     """Write the ticks or bars that market has recorded of SYMBOL to a file, oldest first.
 
     `redfire data import` reads the file, and `redfire up --feed replay:FILE` plays one of ticks (CSV). Ticks have the
-    columns of vnpy's TickData, bars the time of their start; times are by the exchanges' clock. The file gets its name
-    when it is whole; an existing one is kept unless --force is given.
+    columns of vnpy's TickData, bars the time of their start, and `incomplete` is 1 where one was built over a gap.
+    Times are by the exchanges' clock. The file gets its name when it is whole; an existing one is kept unless --force
+    is given.
 
     A page has 1000 rows; where the edge limits callers (100 calls a minute by default), the export waits for its turn.
     """
@@ -87,11 +89,13 @@ def export(
                 exported.rows += len(rows)
                 exported.first_ns = exported.first_ns or rows[0][0]
                 exported.last_ns = rows[-1][0]
+                if bars:
+                    exported.incomplete += sum(row[-1] for row in rows)
                 if bar:
                     bar(_part_done(exported, start, end))
 
     with (
-        recording_file(out, BAR_COLUMNS if bars else TICK_COLUMNS, kind, force=force) as writer,
+        recording_file(out, MARKED_BAR_COLUMNS if bars else TICK_COLUMNS, kind, force=force) as writer,
         progress_bar(f"exporting {symbol}") as bar,
     ):
         asyncio.run(main(writer, bar))
@@ -101,9 +105,13 @@ def export(
     first, last = local_text(exported.first_ns), local_text(exported.last_ns)
     if as_json:
         outcome = {"file": str(out), "format": kind, "rows": exported.rows, "first": first, "last": last}
+        if bars:
+            outcome["incomplete"] = exported.incomplete
         click.echo(json.dumps({"symbol": symbol, "interval": bars or "tick", **outcome}, ensure_ascii=False))
     else:
         click.echo(f"{out}: {exported.rows:,} {what} of {symbol} from {first} to {last}")
+        if exported.incomplete:
+            click.echo(f"{exported.incomplete:,} of them are incomplete: they were built over a gap")
 
 
 def _request(

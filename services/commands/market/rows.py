@@ -22,10 +22,10 @@ def tick_row(tick: pb.Tick) -> tuple[Any, ...]:
 
 
 def bar_row(bar: pb.Bar) -> tuple[Any, ...]:
-    """A row of BAR_COLUMNS."""
+    """A row of MARKED_BAR_COLUMNS."""
     return (
         bar.start_time.ToNanoseconds(), bar.open, bar.high, bar.low, bar.close, bar.volume, bar.turnover,
-        bar.open_interest,
+        bar.open_interest, int(bar.incomplete),
     )  # fmt: skip
 
 

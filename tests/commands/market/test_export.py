@@ -5,6 +5,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from redfire.common.v1 import common_pb2
 from redfire.market.v1 import market_pb2 as pb
@@ -62,6 +63,7 @@ def test_bars_are_exported_under_a_name_of_their_own_and_imported(redfire, tmp_p
     bars = []
     for minute in range(3):
         bar = pb.Bar(symbol=SYMBOL, open=1, high=3, low=1, close=2, volume=minute, turnover=5, open_interest=7)
+        bar.incomplete = minute == 1
         bar.start_time.FromNanoseconds(at(f"2026-11-20 09:3{minute}:00"))
         bars.append(bar)
     with serving(FakeEdge(pages=[pb.ListBarsResponse(bars=bars)])) as edge:
@@ -73,9 +75,15 @@ def test_bars_are_exported_under_a_name_of_their_own_and_imported(redfire, tmp_p
         0,
         {
             "symbol": SYMBOL, "interval": "1m", "file": file, "format": form, "rows": 3,
-            "first": "2026-11-20 09:30:00", "last": "2026-11-20 09:32:00",
+            "first": "2026-11-20 09:30:00", "last": "2026-11-20 09:32:00", "incomplete": 1,
         },
     )  # fmt: skip
+    exported = rows(Path(file)) if form == "csv" else pq.read_table(file).to_pylist()
+    assert [int(row["incomplete"]) for row in exported] == [0, 1, 0]
+    with serving(FakeEdge(pages=[pb.ListBarsResponse(bars=bars)])) as edge:
+        base = ("market", "export", SYMBOL, "--edge", edge.address, "--token", "t")
+        done = redfire(*base, "--bars", "1m", "--out", f"again.{form}")
+    assert done.out.splitlines()[1:] == ["1 of them are incomplete: they were built over a gap"]
     folder = ("--data-dir", tmp_path / "data")
     imported = json.loads(redfire("data", "import", file, "--symbol", SYMBOL, "--json", *folder).out)
     assert (imported["kind"], imported["interval"], imported["rows"]) == ("bars", "1m", 3)
