@@ -26,6 +26,8 @@ class Backend(Protocol):
 
     engine: AsyncEngine
     """Of units of work."""
+    migration_engine: AsyncEngine
+    """Of what makes and migrates tables, however long it takes."""
     errors: tuple[type[Exception], ...]
     """Errors that connecting raises, besides SQLAlchemy's."""
 

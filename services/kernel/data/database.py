@@ -167,11 +167,10 @@ class Database:
 
     async def _exclusively(self, function: Callable[[Connection], T]) -> T:
         """Run a function on a connection, in one transaction, while no other process migrates."""
-        async with self._engine.connect() as raw:
+        async with self._backend.migration_engine.connect() as raw:
             connection: AsyncConnection = await raw.execution_options(redfire_write=True)
             async with connection.begin():
                 if self.dialect != "sqlite":
-                    await connection.execute(text("SET LOCAL statement_timeout = 0"))
                     await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
                 return await connection.run_sync(function)
 

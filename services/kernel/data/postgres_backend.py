@@ -1,9 +1,10 @@
 """PostgreSQL databases, through asyncpg."""
 
+from functools import partial
 from typing import Any
 
 import asyncpg
-from sqlalchemy import URL, event, text
+from sqlalchemy import URL, NullPool, event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -25,7 +26,7 @@ class PostgresBackend:
     def __init__(self, url: URL, options: PostgresOptions) -> None:
         self._database = url.database or ""
         timeout_ms = str(int(options.statement_timeout_s * 1000))
-        arguments = {
+        arguments: dict[str, Any] = {
             "timeout": options.connect_timeout_s,
             # The server gives up first, unless it is out of reach.
             "command_timeout": options.statement_timeout_s + options.connect_timeout_s,
@@ -39,17 +40,20 @@ class PostgresBackend:
                 "tcp_keepalives_count": "3",
             },
         }
-        self.engine = create_async_engine(
-            url.set(drivername="postgresql+asyncpg"),
+        # To make a database or to migrate it takes as long as it takes, also to wait for another that does.
+        patient = {"command_timeout": None, "server_settings": _without_timeouts(arguments["server_settings"])}
+        # Errors end up in logs, and parameters may be hashes of passwords.
+        make = partial(create_async_engine, url.set(drivername="postgresql+asyncpg"), hide_parameters=True)
+        self.engine = make(
             pool_size=options.pool_size,
             max_overflow=options.pool_size,
             pool_timeout=options.connect_timeout_s,
             connect_args=arguments,
-            # Errors end up in logs, and parameters may be hashes of passwords.
-            hide_parameters=True,
         )
+        self.migration_engine = make(poolclass=NullPool, connect_args={**arguments, **patient})
         event.listen(self.engine.sync_engine, "checkout", _replace_lost)
         self._arguments: dict[str, Any] = {**self.engine.dialect.create_connect_args(url)[1], **arguments}
+        self._patient = patient
 
     async def exists(self) -> bool:
         """Test for the database. Raises what a server that does not answer raises."""
@@ -64,7 +68,7 @@ class PostgresBackend:
         """Make the database unless it is there; the role needs CREATEDB."""
         if await self.exists():
             return
-        connection = await self._connect(database=MAINTENANCE_DATABASE)
+        connection = await self._connect(database=MAINTENANCE_DATABASE, **self._patient)
         quoted = '"' + self._database.replace('"', '""') + '"'
         # Texts sort by their bytes, as in SQLite and in Python.
         options = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
@@ -111,6 +115,10 @@ class PostgresBackend:
         # For each statement of the order path; those of a dozen tables are long.
         kept = {"statement_cache_size": 256, "max_cached_statement_lifetime": 0, "max_cacheable_statement_size": 0}
         return await asyncpg.connect(**{**self._arguments, **kept, **other})
+
+
+def _without_timeouts(settings: dict[str, str]) -> dict[str, str]:
+    return {**settings, "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 
 
 def _replace_lost(connection: Any, record: Any, proxy: Any) -> None:

@@ -31,6 +31,7 @@ class SqliteBackend:
             # Errors end up in logs, and parameters may be hashes of passwords.
             hide_parameters=True,
         )
+        self.migration_engine = self.engine
         _prepare(self.engine.sync_engine)
         event.listen(self.engine.sync_engine, "connect", _stop_thread_once)
         self._writer_engine: Engine | None = None
