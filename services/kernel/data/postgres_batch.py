@@ -33,7 +33,7 @@ class _Shape:
         self.sets = [quote(name) for name in write.sets(self.columns)]
         types = [write.table.columns[name].type.dialect_impl(dialect) for name in self.columns]
         # A cast to varchar(n) would cut what is too long; the assignment refuses it.
-        self.types = ["text" if _is_text(kind) else kind.compile(dialect).partition("(")[0] for kind in types]
+        self.types = ["text" if isinstance(kind, String) else kind.compile(dialect).partition("(")[0] for kind in types]
         self.to = [bind_processor(write.table.columns[name], dialect) for name in self.columns]
         unique = [one for one in write.table.constraints if isinstance(one, UniqueConstraint)]
         self.is_claim = bool(unique) and write.mode in (Mode.INSERT, Mode.UPSERT)
@@ -74,10 +74,6 @@ class _Shape:
         assignments = ", ".join(f"{name} = excluded.{name}" for name in self.sets)
         action = f"UPDATE SET {assignments}" if self.sets else "NOTHING"
         return f"{insert} ON CONFLICT ({', '.join(self.keys)}) DO {action}"
-
-
-def _is_text(kind: Any) -> bool:
-    return isinstance(kind, String)
 
 
 class Shapes:

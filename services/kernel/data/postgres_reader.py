@@ -8,7 +8,7 @@ from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.kernel.data.reads import Query, compile_query
-from services.kernel.data.repositories import READ_ONLY, UNAVAILABLE_CLASSES, kernel_error
+from services.kernel.data.repositories import is_away, kernel_error, unreachable
 from services.kernel.errors import Unavailable
 
 
@@ -29,15 +29,12 @@ class PostgresReader:
                 # Below SQLAlchemy: one statement is a transaction of its own, and its rows need no types of ours.
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 return [row[0] for row in await driver.fetch(query.sql, *query.values(values))]
-        except asyncpg.PostgresError as error:
-            state = str(error.sqlstate or "")
-            if state[:2] in UNAVAILABLE_CLASSES or state == READ_ONLY:
+        except OSError as error:
+            raise unreachable(error) from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if isinstance(error, asyncpg.InterfaceError) or is_away(str(error.sqlstate or "")):
                 raise Unavailable("the database does not answer") from error
             raise
-        except asyncpg.InterfaceError as error:
-            raise Unavailable("the database does not answer") from error
-        except OSError as error:
-            raise Unavailable(f"the database does not answer: {error.strerror or type(error).__name__}") from None
         except Exception as error:
             if word := kernel_error(error):
                 raise word from error

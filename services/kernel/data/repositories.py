@@ -48,9 +48,10 @@ class Repositories(Generic[R]):
         Raises: Duplicate when a key is taken, Unavailable when nothing was done, CommitUnknown when the database was
         lost during the commit.
         """
-        async with self._turn(), AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
-            is_committing = False
-            try:
+        is_committing = False
+        try:
+            # To close a session rolls back; where the connection is lost that is an error, too.
+            async with self._turn(), AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
                 await _connect(session, {"redfire_write": True})
                 if self._is_postgres:
                     await session.execute(_LOCK)
@@ -60,14 +61,13 @@ class Repositories(Generic[R]):
                 await session.commit()
                 for action in session.info.get(_AFTER_COMMIT, ()):
                     action()
-            except BaseException as error:
-                await asyncio.shield(session.rollback())
-                word = kernel_error(error)
-                if is_committing and self._is_postgres and isinstance(word or error, Unavailable | OSError):
-                    word = CommitUnknown()
-                if word is not None:
-                    raise word from error
-                raise
+        except BaseException as error:
+            word = kernel_error(error)
+            if is_committing and self._is_postgres and isinstance(word or error, Unavailable | OSError):
+                word = CommitUnknown()
+            if word is not None:
+                raise word from error
+            raise
 
     def _turn(self) -> AbstractAsyncContextManager[Any]:
         # SQLite has a lock of its own, for which its connections wait.
@@ -76,15 +76,15 @@ class Repositories(Generic[R]):
     @asynccontextmanager
     async def read(self) -> AsyncIterator[R]:
         """A repository that only reads, at one moment's state. Raises Unavailable."""
-        async with AsyncSession(self._reading, expire_on_commit=False, autoflush=False) as session:
-            try:
+        try:
+            async with AsyncSession(self._reading, expire_on_commit=False, autoflush=False) as session:
                 if self._is_postgres:
                     await _connect(session, {})
                 yield self._make(session)
-            except BaseException as error:
-                if word := kernel_error(error):
-                    raise word from error
-                raise
+        except BaseException as error:
+            if word := kernel_error(error):
+                raise word from error
+            raise
 
 
 def after_commit(session: Transaction, action: Callable[[], None]) -> None:
@@ -96,11 +96,23 @@ async def _connect(session: AsyncSession, options: dict[str, Any]) -> None:
     try:
         await session.connection(execution_options=options)
     except OSError as error:
-        raise Unavailable(f"the database does not answer: {error.strerror or type(error).__name__}") from None
+        raise unreachable(error) from None
+
+
+def unreachable(error: OSError) -> Unavailable:
+    """The kernel's word for a server that cannot be connected to, or is silent."""
+    return Unavailable(f"the database does not answer: {error.strerror or type(error).__name__}")
+
+
+def is_away(sqlstate: str) -> bool:
+    """Test for a state of a server that cannot be used, by no fault of the statement."""
+    return sqlstate[:2] in UNAVAILABLE_CLASSES or sqlstate == READ_ONLY
 
 
 def kernel_error(error: BaseException) -> RedFireError | None:
     """The kernel's word for a database's error: a taken key, or no database; None for any other."""
+    if isinstance(error, TimeoutError):  # the driver's, of a server that is silent
+        return unreachable(error)
     if isinstance(error, PoolTimeout):
         return Unavailable("the database does not answer")
     if not isinstance(error, DBAPIError):
@@ -109,11 +121,11 @@ def kernel_error(error: BaseException) -> RedFireError | None:
     if isinstance(error, IntegrityError):
         return Duplicate(constraint=str(reason)) if reason is not None and is_taken_key(reason) else None
     state = str(getattr(reason, "sqlstate", None) or "")
-    is_away = isinstance(error, OperationalError | InterfaceError) and not state
+    is_without_state = isinstance(error, OperationalError | InterfaceError) and not state
     # SQLITE_ERROR is wrong SQL.
-    if is_away and getattr(reason, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_ERROR:
+    if is_without_state and getattr(reason, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_ERROR:
         return Unavailable(f"the database cannot be used: {reason}")
-    if error.connection_invalidated or state[:2] in UNAVAILABLE_CLASSES or state == READ_ONLY:
+    if error.connection_invalidated or is_away(state):
         return Unavailable("the database does not answer")
     return None
 

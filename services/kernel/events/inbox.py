@@ -91,7 +91,10 @@ class Receipt:
 
     @property
     def write(self) -> Write:
-        """The mark for the group-commit writer, of a service that has no replica beside it."""
+        """The mark for the group-commit writer, which writes it also where another replica has applied the event.
+
+        What it is written with must have a key that keeps it from being done twice, or a fence.
+        """
         self.used = True
         return self._write
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from services.kernel.data import postgres_writer
 from services.kernel.data.backend import PostgresOptions
+from services.kernel.data.reads import RowText
 from services.kernel.data.writes import WriteSequence
 from services.kernel.errors import CommitUnknown, Duplicate, Unavailable
 from tests.kernel.data.cups import Base, Cup, cup, levels, outcomes, put
@@ -88,6 +89,54 @@ async def test_a_unit_of_work_that_is_cut_before_its_commit_has_done_nothing(dat
             line.hang_up()
             await session.flush()
     assert await levels(database) == {}
+
+
+async def test_a_unit_of_work_whose_connection_is_lost_while_it_is_idle_is_unavailable(database, line):
+    unit = database.repositories(lambda session: session)
+    with pytest.raises(Unavailable):
+        async with unit.read() as session:
+            await session.scalar(select(Cup.name))
+            line.hang_up()
+            await until(lambda: _is_closed(session))
+    with pytest.raises(Unavailable):
+        async with unit() as session:
+            line.hang_up()
+            await until(lambda: _is_closed(session))
+            raise LookupError
+    assert await levels(database) == {}
+
+
+async def test_what_a_server_out_of_reach_does_not_answer_is_unavailable_after_its_time(line):
+    url = f"postgresql+asyncpg://{ROLE}@127.0.0.1:{line.port}/faults{next(_names)}"
+    options = PostgresOptions(connect_timeout_s=1, statement_timeout_s=1)
+    async with opened(url, Base, options=options) as database:
+        unit, reader, writer = database.repositories(lambda session: session), database.reader(), database.writer()
+        query = reader.prepare(select(RowText(Cup.name)))
+        await writer.submit([cup("a")])
+        async with unit.read() as reading, unit():
+            await reading.scalar(select(Cup.name))
+        line.is_silent = True
+        results = await asyncio.gather(
+            levels(database), reader.fetch(query, {}), _write(unit), writer.submit([cup("b")]), return_exceptions=True
+        )
+        assert [type(one).__name__ for one in results] == ["Unavailable"] * 4
+        line.is_silent = False
+        line.hang_up()
+        await until(lambda: _is_written(writer))
+
+
+async def _write(unit):
+    async with unit() as session:
+        session.add(Cup(name="c", level=1))
+
+
+async def _is_written(writer):
+    return await outcomes(writer.submit([put("d", 1)])) == ["done"]
+
+
+async def _is_closed(session):
+    connection = await session.connection()
+    return (await connection.get_raw_connection()).driver_connection.is_closed()
 
 
 async def test_a_taken_key_of_a_unit_of_work_is_a_duplicate(database):
