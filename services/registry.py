@@ -34,7 +34,7 @@ SERVICES: dict[str, Service] = {
     "market": Service(calls=["engine", "market"], replicated=True),
     "trading": Service(calls=["engine", "market", "risk"], replicated=True),
     "risk": Service(calls=["engine", "market", "trading"], replicated=True, beside="trading"),
-    "strategy": Service(calls=["auth", "market", "trading"]),
+    "strategy": Service(calls=["auth", "market", "trading"], replicated=True),
 }
 
 

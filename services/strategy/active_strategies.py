@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,8 +12,10 @@ from redfire.events.v1.events_pb2 import Event
 
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
+from services.kernel.data.writes import Fence
 from services.kernel.errors import RedFireError
 from services.kernel.events.outbox import Outbox
+from services.kernel.shards.ownership import ALL_SHARDS, Ownership, shard_of
 from services.kernel.tasks import Tasks
 from services.strategy.events import StrategyEvents
 from services.strategy.platform_client import PlatformClient
@@ -31,22 +33,25 @@ _RENEW_S = 1.0
 _TRIM_EVERY = 100
 _LOOK_S = 0.5
 _MISSING_TIMES = 3
+_LEAVE_S = 2.3
 
 
 @dataclass(slots=True)
 class _Entry:
     """An active strategy: as it is, and as was last `kept` and published. Its lock keeps writes in order; `over` is set
-    once it is stopped or failed."""
+    once it is stopped or failed, or another replica's. `leaving`: it stops here, to go on at another replica."""
 
     strategy: Strategy
     kept: Strategy
+    fence: Fence
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     ending: bool = False
+    leaving: bool = False
 
 
 class ActiveStrategies:
-    """The strategies that a worker has or will have."""
+    """The strategies that a worker has or will have: of the users whose shards this process has."""
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class ActiveStrategies:
         outbox: Outbox,
         tasks: Tasks,
         clock: Clock,
+        shards: Ownership,
         log_lines: int,
     ) -> None:
         self._repositories = repositories
@@ -68,6 +74,7 @@ class ActiveStrategies:
         self._outbox = outbox
         self._tasks = tasks
         self._clock = clock
+        self._shards = shards
         self._log_lines = log_lines
         self._entries: dict[str, _Entry] = {}
         self._sequences: dict[str, int] = {}
@@ -81,12 +88,15 @@ class ActiveStrategies:
     def __len__(self) -> int:
         return len(self._entries)
 
-    async def resume(self) -> None:
-        """Resume after a restart: strategies that ran run again; those that were stopping have stopped."""
+    async def take(self, shards: Mapping[int, int]) -> None:
+        """Run what ran of the users of shards that come, epochs by shard; what was stopping has stopped."""
         async with self._repositories.read() as repository:
             active = await repository.list_active()
         for strategy in active:
-            entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy)
+            shard = shard_of(strategy.user_id)
+            if shard not in shards:
+                continue
+            entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy, Fence(shard, shards[shard]))
             if strategy.status is Status.STOPPING:
                 self._spawn("stopped strategy", self._finish(entry, Status.STOPPED, ""))
                 continue
@@ -95,11 +105,35 @@ class ActiveStrategies:
         self._supervisor.wake()
         self._count()
 
+    async def leave(self, shards: Collection[int]) -> None:
+        """Have workers leave the market in order with the strategies of shards that go to another replica."""
+        if len(shards) == len(ALL_SHARDS):
+            await self._supervisor.drain()
+            return
+        leaving = [entry for entry in self._entries.values() if entry.fence.shard in shards]
+        for entry in leaving:
+            entry.leaving = True
+            strategy_id = entry.strategy.strategy_id
+            if self._assignments.connected(strategy_id):
+                self._assignments.stop(strategy_id)
+            elif not entry.ending:
+                self._forget(entry)
+        if leaving:
+            await asyncio.wait([asyncio.ensure_future(entry.over.wait()) for entry in leaving], timeout=_LEAVE_S)
+
+    def drop(self, shards: Collection[int]) -> None:
+        """Forget the strategies of shards that another replica has, or may have; what still runs them is ended."""
+        for entry in [entry for entry in self._entries.values() if entry.fence.shard in shards]:
+            self._supervisor.end(entry.strategy.strategy_id)
+            entry.ending = True
+            self._forget(entry)
+
     async def start(self, strategy: Strategy) -> Strategy:
-        """Have a strategy run."""
+        """Have a strategy run. Raises ShardMoved."""
         if entry := self._entries.get(strategy.strategy_id):
             return entry.strategy
-        entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy)
+        fence = self._shards.fence(strategy.user_id)
+        entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy, fence)
         await self._save(entry, replace(strategy, status=Status.STARTING, error=""))
         self._assignments.assign(entry.strategy)
         self._supervisor.wake()
@@ -135,6 +169,8 @@ class ActiveStrategies:
             status = report.status
             if entry.strategy.status is Status.STOPPING and status.is_active:
                 status = Status.STOPPING
+            elif entry.leaving and status is Status.STOPPING:
+                status = entry.strategy.status  # it goes on elsewhere
             known = replace(
                 entry.strategy,
                 variables=report.variables or entry.strategy.variables,
@@ -144,6 +180,9 @@ class ActiveStrategies:
             if status.is_active:
                 await self._save(entry, replace(known, status=status), report.lines)
                 self._assignments.update(entry.strategy)
+            elif entry.leaving and status is Status.STOPPED and known.status is not Status.STOPPING:
+                await self._save(entry, known, report.lines)
+                self._forget(entry)
             else:
                 entry.strategy = known
                 await self._finish(entry, status, report.error, report.lines)
@@ -179,12 +218,20 @@ class ActiveStrategies:
         self._assignments.withdraw(strategy.strategy_id)
         await self._sweep(strategy)
         await self._save(entry, replace(strategy, status=status, error=error), lines)
-        self._entries.pop(strategy.strategy_id, None)
-        entry.over.set()
-        self._count()
+        self._forget(entry)
         if sweep_again:
             # An order may have been on its way when the worker died.
             self._spawn("cancel orders", self._sweep_later(strategy))
+
+    def _forget(self, entry: _Entry) -> None:
+        """Run a strategy no more."""
+        strategy_id = entry.strategy.strategy_id
+        self._assignments.withdraw(strategy_id)
+        if self._entries.get(strategy_id) is entry:
+            del self._entries[strategy_id]
+        self._sequences.pop(strategy_id, None)  # another replica may write its log
+        entry.over.set()
+        self._count()
 
     async def _ensure_end(self, entry: _Entry) -> None:
         """A worker that dies while it stops a strategy reports nothing any more."""
@@ -215,6 +262,7 @@ class ActiveStrategies:
             async with self._repositories() as repository:
                 # Another write may have come between: the last state is what counts.
                 strategy = entry.strategy
+                await repository.hold(entry.fence)
                 await repository.put(strategy)
                 kept = await self._keep_lines(repository, strategy, lines)
                 event = None if strategy.status is former else self._event(strategy)

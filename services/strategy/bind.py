@@ -45,7 +45,8 @@ def bind(context: ServiceContext) -> None:
         return context.service_token(f"worker:{worker_id}", [WORKER_RPCS], WORKER_TOKEN_LIFE_S)
 
     access = PlatformAccess(context.data_dir / "strategy", context.address_of, worker_token)
-    supervisor = Supervisor(assignments, access, lambda: live.value, context.clock)
+    shards = context.shards()
+    supervisor = Supervisor(assignments, access, lambda: live.value, context.clock, lambda: shards.sure_until)
     events = StrategyEvents()
 
     async def scan(fresh: bool) -> bool:
@@ -61,6 +62,7 @@ def bind(context: ServiceContext) -> None:
         outbox,
         context.tasks,
         context.clock,
+        shards,
         context.section(StrategySettings).log_lines,
     )
     service = StrategyService(
@@ -69,7 +71,9 @@ def bind(context: ServiceContext) -> None:
     context.serve(StrategyApi(service, context.clock))
     context.serve(WorkerApi(assignments, active, catalogue, supervisor, context.clock))
     context.on_start(catalogue.load)
-    context.on_start(active.resume)
+    shards.on_acquired(active.take)
+    shards.on_leaving(active.leave)
+    shards.on_lost(active.drop)
     context.background("workers", supervisor.run)
     context.background("tokens", active.keep_tokens)
     context.background("classes", catalogue.follow)
@@ -77,4 +81,4 @@ def bind(context: ServiceContext) -> None:
     context.on_drain(supervisor.drain)
     context.on_stop(supervisor.stop)
     context.on_stop(catalogue.stop)
-    bind_jobs(context, database, outbox, catalogue, lambda: live.value)
+    bind_jobs(context, database, outbox, catalogue, shards, lambda: live.value)

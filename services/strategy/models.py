@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument, UtcTime
 from services.kernel.events.outbox import OutboxColumns
-from services.kernel.shards.columns import NamedLeaseColumns
+from services.kernel.shards.columns import NamedLeaseColumns, ShardLeaseColumns
 
 NO_STATISTIC = -1e308
 """Sorts last where the largest comes first; no database agrees with another on where NULL goes."""
@@ -66,6 +66,12 @@ class ClassesRow(Base):
     row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     fingerprint: Mapped[str] = mapped_column(String(64))
     classes: Mapped[list[dict[str, Any]]] = mapped_column(JsonDocument)
+
+
+class ShardLeaseRow(ShardLeaseColumns, Base):
+    """Which replica runs the strategies and jobs of the users of a shard."""
+
+    __tablename__ = "shard_leases"
 
 
 class NamedLeaseRow(NamedLeaseColumns, Base):

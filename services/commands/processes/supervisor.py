@@ -117,8 +117,9 @@ class Supervisor:
 
     async def totals(self, counters: Sequence[str]) -> list[float]:
         """Counters summed over all processes; of those that count the same by themselves, market's replicas, one."""
-        first = {process.spec.services[0]: process.spec for process in reversed(self._processes)}
-        pages = await asyncio.gather(*(_metrics(spec) for spec in first.values()))
+        specs = [process.spec for process in self._processes]
+        markets = [spec for spec in specs if "market" in spec.services]
+        pages = await asyncio.gather(*(_metrics(spec) for spec in specs if spec not in markets[1:]))
         samples = [
             sample for page in pages for family in text_string_to_metric_families(page) for sample in family.samples
         ]

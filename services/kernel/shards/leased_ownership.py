@@ -47,6 +47,11 @@ class LeasedOwnership(Ownership):
         epoch = self._serving.get(shard)
         return epoch if epoch is not None and self._holder.is_sure else None
 
+    @property
+    def sure_until(self) -> float:
+        """As far as the last renewal reaches."""
+        return self._holder.sure_until
+
     def owned(self) -> Mapping[int, int]:
         """Epochs of what is loaded and certainly held."""
         return self._serving if self._holder.is_sure else {}
@@ -89,6 +94,7 @@ class LeasedOwnership(Ownership):
         """Let running calls end, then give everything up."""
         self._holder.is_leaving = True
         self._leaving.update(ALL_SHARDS)
+        await self._run_leaving(ALL_SHARDS)
         await self._drained(ALL_SHARDS)
         for task in self._running:
             task.cancel()
@@ -102,15 +108,24 @@ class LeasedOwnership(Ownership):
             log.warning("shards are not given up but end by themselves: %s: %s", type(error).__name__, error)
         self._holder.table.discard()
 
+    def begin_hand_over(self, shard: int, to: str, address: str) -> "asyncio.Task[None]":
+        """Hand a shard over; leases are renewed meanwhile."""
+        return self._tasks.spawn("shards.hand_over", self.hand_over(shard, to, address))
+
     async def hand_over(self, shard: int, to: str, address: str) -> None:
         """Stop serving a shard and give it to another member."""
         epoch = self._holder.held[shard]
         self._leaving.add(shard)
         try:
+            await self._run_leaving([shard])
             await self._drained([shard])
+            if self._holder.held.get(shard) != epoch:
+                return  # it is lost already
             self._holder.lose([shard])
             await self._holder.table.give(shard, epoch, to, address)
             self._holder.addresses[shard] = address
+        except LOST as error:
+            log.warning("shard %d is not handed over but ends by itself: %s", shard, error)
         finally:
             self._leaving.discard(shard)
 
@@ -174,6 +189,7 @@ class _ShardHolder(LeaseHolder):
         self.has_decided = self.is_leaving = False
         self.has_taken = asyncio.Event()
         self._give_after = 0.0
+        self._giving: asyncio.Task[None] | None = None
 
     async def announce_served(self) -> None:
         """Tell the others what is served here now."""
@@ -215,13 +231,13 @@ class _ShardHolder(LeaseHolder):
                 if await self._take(wanted):
                     self.has_taken.set()
             elif len(self.held) > share[self.holder] and now() >= self._give_after:
-                await self._give(members, share, Counter(one.owner for one in others.values()))
+                self._give(members, share, Counter(one.owner for one in others.values()))
         self.has_decided = True
 
-    async def _give(self, members: Mapping[str, str], share: Mapping[str, int], has: Mapping[str, int]) -> None:
+    def _give(self, members: Mapping[str, str], share: Mapping[str, int], has: Mapping[str, int]) -> None:
         lacking = {name: share[name] - has.get(name, 0) for name in members if name != self.holder}
         to = max(lacking, key=lambda name: lacking[name])
         served = self._ownership.owned()
-        if lacking[to] > 0 and served:
+        if lacking[to] > 0 and served and (self._giving is None or self._giving.done()):
             self._give_after = now() + HAND_OVER_S
-            await self._ownership.hand_over(max(served), to, members[to])
+            self._giving = self._ownership.begin_hand_over(max(served), to, members[to])

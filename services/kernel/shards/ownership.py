@@ -6,6 +6,7 @@ owner writes with its fence, (shard, epoch): the database refuses the writes of 
 
 import asyncio
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from hashlib import blake2b
@@ -20,6 +21,7 @@ ALL_SHARDS = range(SHARDS)
 
 OnAcquired = Callable[[Mapping[int, int]], Awaitable[None]]
 OnLost = Callable[[Collection[int]], None]
+OnLeaving = Callable[[Collection[int]], Awaitable[None]]
 
 
 def shard_of(user_id: str) -> int:
@@ -38,6 +40,7 @@ class Ownership(ABC):
         self.address = address
         self._acquired_hooks: list[OnAcquired] = []
         self._lost_hooks: list[OnLost] = []
+        self._leaving_hooks: list[OnLeaving] = []
         self._changed_hooks: list[Callable[[], None]] = []
 
     def on_acquired(self, hook: OnAcquired) -> None:
@@ -54,6 +57,10 @@ class Ownership(ABC):
         """
         self._lost_hooks.append(hook)
 
+    def on_leaving(self, hook: OnLeaving) -> None:
+        """Run a hook before shards are handed over: what works for their users is to end, within a few seconds."""
+        self._leaving_hooks.append(hook)
+
     def on_changed(self, hook: Callable[[], None]) -> None:
         """Call a hook whenever something about the shards changes or is learned."""
         self._changed_hooks.append(hook)
@@ -61,6 +68,11 @@ class Ownership(ABC):
     @abstractmethod
     def owns(self, shard: int) -> int | None:
         """The epoch in which this process serves a shard; None when it does not, or is no longer sure."""
+
+    @property
+    def sure_until(self) -> float:
+        """The moment until which what is owned certainly is, by `renewal.now`; for ever where there is no lease."""
+        return math.inf
 
     @abstractmethod
     def owned(self) -> Mapping[int, int]:
@@ -103,6 +115,13 @@ class Ownership(ABC):
     async def _run_acquired(self, shards: Mapping[int, int]) -> None:
         for hook in self._acquired_hooks:
             await hook(shards)
+
+    async def _run_leaving(self, shards: Collection[int]) -> None:
+        for hook in self._leaving_hooks:
+            try:
+                await hook(shards)
+            except Exception:
+                log.exception("a hook of shards that leave failed")
 
     def announce(self) -> None:
         """Call the hooks of changes."""

@@ -50,6 +50,11 @@ class LeaseHolder(ABC):
         """Test whether what is held cannot be anybody else's yet."""
         return now() < self._until
 
+    @property
+    def sure_until(self) -> float:
+        """The moment by `now` up to which it is sure."""
+        return self._until
+
     def look(self) -> None:
         """Look at the table now, not when the next renewal is due."""
         self._news.set()

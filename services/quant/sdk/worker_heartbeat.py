@@ -1,8 +1,8 @@
 """The file through which a worker shows its supervisor whose code it is running: it outlives any death of the worker.
 
-Layout: a header with the time of the worker's last sign of life and the number of slots in use, then one slot per
-strategy: whose, which callback, and since when (CLOCK_MONOTONIC, which processes of one machine share; 0: not in user
-code).
+Layout: a header with the time of the worker's last sign of life, the number of slots in use, and the moment by which
+the worker must have ended (CLOCK_BOOTTIME, 0: none; written by the supervisor). Then one slot per strategy: whose,
+which callback, and since when (CLOCK_MONOTONIC, 0: not in user code). Processes of one machine share both clocks.
 """
 
 import mmap
@@ -18,9 +18,16 @@ _SLOT_SIZE = 256
 _OWNER_SIZE = 200
 _HEADER = struct.Struct("<q")
 _USED = struct.Struct("<q")
+_UNTIL = struct.Struct("<d")
+_UNTIL_AT = _HEADER.size + _USED.size
 _OWNER = struct.Struct(f"<{_OWNER_SIZE}s")
 _CALL = struct.Struct("<40sq")
 _SIZE = _SLOT_SIZE * (SLOTS + 1)
+
+
+def boot_time() -> float:
+    """Seconds that also pass while the machine sleeps; the same for all processes of a machine."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,15 @@ class HeartbeatFile:
     def beat(self) -> None:
         """The worker's event loop is alive."""
         _HEADER.pack_into(self._memory, 0, time.monotonic_ns())
+
+    def allow_until(self, moment: float) -> None:
+        """Let the worker run until then, by `boot_time`, unless it is allowed longer meanwhile."""
+        os.pwrite(self._file, _UNTIL.pack(moment), _UNTIL_AT)
+
+    def is_over(self) -> bool:
+        """Test whether the worker runs longer than it may: its supervisor stands still, or another runs its work."""
+        (until,) = _UNTIL.unpack(self._read(_UNTIL_AT, _UNTIL.size))
+        return 0 < until < boot_time()
 
     def silent_s(self) -> float:
         """Seconds since the last beat; 0 before the first."""

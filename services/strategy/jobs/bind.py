@@ -8,6 +8,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from services.kernel.data.database import Database
 from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext
+from services.kernel.shards.ownership import Ownership
 from services.strategy.catalogue import Catalogue
 from services.strategy.jobs import datasets
 from services.strategy.jobs.api import BacktestApi
@@ -24,12 +25,13 @@ def bind_jobs(
     database: Database,
     outbox: Outbox,
     catalogue: Catalogue,
+    shards: Ownership,
     settings: Callable[[], StrategySettings],
 ) -> None:
     """Jobs in the strategy service's database, each run by a process of its own."""
     repositories = database.repositories(JobRepository)
     watchers = job_watchers()
-    scheduler = Scheduler(context, repositories, watchers, outbox, settings, context.clock)
+    scheduler = Scheduler(context, repositories, watchers, outbox, settings, context.clock, shards)
     service = JobService(
         repositories,
         scheduler,
@@ -43,7 +45,10 @@ def bind_jobs(
         context.tasks,
     )
     context.serve(BacktestApi(service, context.clock))
-    context.on_start(scheduler.resume)
+    context.on_start(scheduler.tidy)
+    shards.on_acquired(scheduler.take)
+    shards.on_leaving(scheduler.leave)
+    shards.on_lost(scheduler.drop)
     context.background("backtests", scheduler.run)
     context.background("old backtests", scheduler.prune)
     context.on_drain(watchers.drain)

@@ -9,6 +9,7 @@ from redfire.events.v1.events_pb2 import Event
 from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.kernel.data.writes import Fence, hold_fences
 from services.kernel.errors import NotFound
 from services.kernel.events.outbox import Outbox
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Setup, Status
@@ -38,6 +39,10 @@ class JobRepository:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+
+    async def hold(self, fence: Fence) -> None:
+        """Hold a fence to the end of this transaction. Raises Fenced."""
+        await hold_fences(self._session, {fence})
 
     async def get(self, user_id: str, kind: Kind, job_id: str) -> Job:
         """Raises NotFound, whether it does not exist or belongs to somebody else."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -14,9 +14,11 @@ from redfire.events.v1.events_pb2 import Event
 
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
-from services.kernel.errors import Unavailable
+from services.kernel.data.writes import Fence
+from services.kernel.errors import ShardMoved, Unavailable
 from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext
+from services.kernel.shards.ownership import Ownership, shard_of
 from services.strategy.jobs import datasets
 from services.strategy.jobs.execution.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.execution.job_spec import JobSpec
@@ -46,10 +48,14 @@ class _Running:
     task: asyncio.Task[None]
     process: JobProcess | None = None
     canceled: bool = False
+    lost: bool = False
 
 
 class Scheduler:
-    """All jobs that have not ended, in memory; changes are written before they are published."""
+    """Jobs that have not ended, in memory, of the users whose shards this process has.
+
+    Changes are written before they are published.
+    """
 
     def __init__(
         self,
@@ -59,8 +65,11 @@ class Scheduler:
         outbox: Outbox,
         settings: Callable[[], StrategySettings],
         clock: Clock,
+        shards: Ownership,
     ) -> None:
         self._context = context
+        self._shards = shards
+        self._epochs: dict[int, int] = {}
         self._repositories = repositories
         self._watchers = watchers
         self._outbox = outbox
@@ -88,11 +97,28 @@ class Scheduler:
         """The number of a user's jobs that wait."""
         return self._queue.count(user_id)
 
-    async def resume(self) -> None:
-        """Take up what the last process left: what ran is run again, from its beginning, and not without end."""
-        await self._context.run_blocking(kill_left, self._root.absolute())
+    async def tidy(self) -> None:
+        """Remove what the last process left."""
+        if not self._shards.is_shared:
+            await self._context.run_blocking(kill_left, self._root.absolute())
+        there = await self._context.run_blocking(list_job_ids, self._root)
+        async with self._repositories.read() as repository:
+            orphans = set(there) - await repository.known(there)
+        for job_id in orphans:
+            await self._context.run_blocking(self.folder(job_id).delete)
+
+    async def take(self, shards: Mapping[int, int]) -> None:
+        """Take up the jobs of users who come: what ran is run again, from its beginning, and not without end."""
+        self._epochs.update(shards)
+        async with self._repositories.read() as repository:
+            jobs = [job for job in await repository.list_not_ended() if shard_of(job.user_id) in shards]
+        if self._shards.is_shared:  # a replica that stands still may have left them running
+            for job in jobs:
+                if job.status is Status.RUNNING:
+                    await self._context.run_blocking(kill_left, self.folder(job.job_id).part.absolute())
         async with self._repositories() as repository:
-            for job in await repository.list_not_ended():
+            for job in jobs:
+                await repository.hold(self.fence(job.user_id))
                 if job.status is Status.RUNNING:
                     job = job.interrupted()
                     if job.attempts >= _ATTEMPTS:
@@ -103,10 +129,26 @@ class Scheduler:
                         await repository.add_event(self._outbox, event)
                 if job.status is Status.QUEUED:
                     self._enqueue(job)
-            there = await self._context.run_blocking(list_job_ids, self._root)
-            orphans = set(there) - await repository.known(there)
-        for job_id in orphans:
-            await self._context.run_blocking(self.folder(job_id).delete)
+        self._wake.set()
+
+    async def leave(self, shards: Collection[int]) -> None:
+        """End what runs of users who go; it waits again, for the replica that they go to."""
+        jobs = [job for job in self._jobs.values() if shard_of(job.user_id) in shards]
+        for job in jobs:
+            if self._queue.remove(job.user_id, job.job_id):
+                del self._jobs[job.job_id]
+        await self._cancel([self._running[job.job_id] for job in jobs if job.job_id in self._running])
+
+    def drop(self, shards: Collection[int]) -> None:
+        """Forget the jobs of users whom another replica has, or may have; what still runs of them is killed."""
+        for job in [job for job in self._jobs.values() if shard_of(job.user_id) in shards]:
+            if self._queue.remove(job.user_id, job.job_id):
+                del self._jobs[job.job_id]
+            if running := self._running.get(job.job_id):
+                running.lost = True
+                running.task.cancel()
+        for shard in shards:
+            self._epochs.pop(shard, None)
 
     def submit(self, job: Job) -> None:
         """Run a job when its turn comes; it is in the database."""
@@ -179,10 +221,21 @@ class Scheduler:
     async def stop(self) -> None:
         """Kill what runs; it waits again and is run by the next process."""
         self._draining = True
-        tasks = [running.task for running in self._running.values()]
+        await self._cancel(self._running.values())
+
+    @staticmethod
+    async def _cancel(running: Collection[_Running]) -> None:
+        tasks = [one.task for one in running]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def fence(self, user_id: str) -> Fence:
+        """The fence of writes of a user's jobs. Raises ShardMoved."""
+        shard = shard_of(user_id)
+        if shard not in self._epochs:
+            raise ShardMoved(shard=shard)
+        return Fence(shard, self._epochs[shard])
 
     def _enqueue(self, job: Job) -> None:
         self._jobs[job.job_id] = job
@@ -196,9 +249,12 @@ class Scheduler:
             job = await self._finish(job)
             await self._patiently(self._end, job)
         except asyncio.CancelledError:
-            # The platform stops: this try does not count.
-            await self._put(replace(job.interrupted(), attempts=job.attempts - 1))
+            # The platform stops, or the user goes to another replica: this try does not count.
+            if not self._running[job_id].lost:
+                await self._put(replace(job.interrupted(), attempts=job.attempts - 1))
             raise
+        except ShardMoved:
+            log.warning("job %s is another replica's now", job_id)
         except Exception:
             log.exception("job %s failed", job_id)
             job = replace(job, result={})  # it may be what could not be written
@@ -301,6 +357,7 @@ class Scheduler:
 
     async def _put(self, job: Job) -> None:
         async with self._repositories() as repository:
+            await repository.hold(self.fence(job.user_id))
             await repository.put(job)
         self._jobs[job.job_id] = job
         self._watchers.publish(job.job_id, [job])
@@ -311,6 +368,8 @@ class Scheduler:
         while True:
             try:
                 return await write(job)
+            except ShardMoved:
+                raise
             except (Unavailable, OSError):
                 log.exception("job %s cannot be written, again in %g s", job.job_id, pause_s)
                 await asyncio.sleep(pause_s)
@@ -318,6 +377,7 @@ class Scheduler:
 
     async def _end(self, job: Job) -> None:
         async with self._repositories() as repository:
+            await repository.hold(self.fence(job.user_id))
             await repository.put(job)
             if (event := self._event(job)) is not None:
                 await repository.add_event(self._outbox, event)

@@ -146,6 +146,7 @@ class JobService:
             self._require_room(job.user_id)
             try:
                 async with self._repositories() as repository:
+                    await repository.hold(self._scheduler.fence(job.user_id))
                     await repository.add(job, request_id)
             except Duplicate:
                 made = await self._find(job.user_id, job.kind, request_id)

@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from services.quant.sdk.loading import Loader
 from services.quant.sdk.worker_heartbeat import HeartbeatFile
 from services.strategy.runner.connections import Connections
 from services.strategy.runner.worker import Worker
+
+LOOK_S = 0.1
+NOT_MINE = 75
+"""The exit code of a worker whose strategies may be another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ async def _run(config: WorkerConfig) -> None:
     _stop_calmly()
     connections = Connections(config.strategy, config.market, config.trading, config.token)
     heartbeat = HeartbeatFile(Path(config.heartbeat_file)) if config.heartbeat_file else None
+    if heartbeat is not None:
+        threading.Thread(target=_end_in_time, args=(heartbeat,), daemon=True).start()
     loader = Loader(Path(config.strategies_dir) if config.strategies_dir else None, config.skip)
     worker = Worker(config.worker_id, connections, loader, Clock(), heartbeat)
     try:
@@ -88,6 +95,13 @@ def _bind_to_parent(parent: int) -> None:
         return
     end_with_parent(parent)
     threading.Thread(target=_end_with_input, daemon=True).start()
+
+
+def _end_in_time(heartbeat: HeartbeatFile) -> None:
+    """End before another replica runs the same strategies, though the service of this one stands still."""
+    while not heartbeat.is_over():
+        time.sleep(LOOK_S)
+    os._exit(NOT_MINE)
 
 
 def _end_with_input() -> None:

@@ -124,6 +124,11 @@ class Assignments:
             if queue := self._queue_of(assigned.group):
                 queue.put_nowait(Stop(strategy_id))
 
+    def group_of(self, strategy_id: str) -> str:
+        """The group whose worker runs a strategy; empty when none does."""
+        assigned = self._assigned.get(strategy_id)
+        return "" if assigned is None else assigned.group
+
     def connected(self, strategy_id: str) -> bool:
         """Return whether a worker that may run it is connected."""
         assigned = self._assigned.get(strategy_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -48,8 +49,15 @@ class Supervisor:
     """All worker processes of this service."""
 
     def __init__(
-        self, assignments: Assignments, access: PlatformAccess, settings: Callable[[], StrategySettings], clock: Clock
+        self,
+        assignments: Assignments,
+        access: PlatformAccess,
+        settings: Callable[[], StrategySettings],
+        clock: Clock,
+        may_run_until: Callable[[], float],
     ) -> None:
+        """`may_run_until` answers the moment, by `boot_time`, up to which the strategies are certainly ours."""
+        self._may_run_until = may_run_until
         self._assignments = assignments
         self._access = access
         self._settings = settings
@@ -124,6 +132,14 @@ class Supervisor:
         self._assignments.drain()
         if tasks:
             await asyncio.wait(tasks, timeout=_LEAVE_S)
+
+    def end(self, strategy_id: str) -> None:
+        """End the worker that has a strategy, at once; it gets another with what else it had."""
+        group = self._groups.get(self._assignments.group_of(strategy_id))
+        if group is not None and group.process is not None:
+            self._assignments.end_worker(group.worker_id)
+            group.process.end()
+            self._wake.set()
 
     async def stop(self) -> None:
         """End what still runs."""
@@ -216,4 +232,6 @@ class Supervisor:
             parent=os.getpid(),
             skip=dict(self._skip),
         )
-        return WorkerProcess(config, self._settings, folder / "worker.log")
+        # A scan reads files and runs nothing.
+        may_run_until = self._may_run_until if mode == "run" else lambda: math.inf
+        return WorkerProcess(config, self._settings, folder / "worker.log", may_run_until)

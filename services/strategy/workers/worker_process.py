@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from services.quant.sdk.worker_heartbeat import HeartbeatFile, RunningCallback
-from services.strategy.runner.main import WorkerConfig
+from services.strategy.runner.main import NOT_MINE, WorkerConfig
 from services.strategy.settings import StrategySettings
 
 _POLL_S = 0.2
@@ -34,13 +34,21 @@ class WorkerExit:
 class WorkerProcess:
     """Starts one worker and waits for its end."""
 
-    def __init__(self, config: WorkerConfig, settings: Callable[[], StrategySettings], log_file: Path) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        settings: Callable[[], StrategySettings],
+        log_file: Path,
+        may_run_until: Callable[[], float],
+    ) -> None:
+        """`may_run_until` answers the moment, by `boot_time`, up to which the strategies are certainly ours."""
         self.config = config
+        self._may_run_until = may_run_until
         self._settings = settings
         self._log_file = log_file
         self._process: asyncio.subprocess.Process | None = None
         self._heartbeat = HeartbeatFile.create(Path(config.heartbeat_file))
-        self._ending = False
+        self._ending = self._is_ended = False
 
     async def run(self) -> WorkerExit:
         """The worker's whole life. Cancelled, it kills it."""
@@ -58,6 +66,9 @@ class WorkerProcess:
             )
         assert process.stdin is not None
         try:
+            if self._is_ended:
+                self.kill()
+            self._heartbeat.allow_until(self._may_run_until())
             process.stdin.write(json.dumps(asdict(self.config)).encode() + b"\n")
             await process.stdin.drain()
             return await self._follow(process)
@@ -74,6 +85,11 @@ class WorkerProcess:
         """Expect its end: it was asked to."""
         self._ending = True
 
+    def end(self) -> None:
+        """End it at once: what it runs is another's now."""
+        self._is_ended = True
+        self.kill()
+
     def kill(self) -> None:
         """End it at once."""
         if self._process is not None and self._process.returncode is None:
@@ -86,6 +102,7 @@ class WorkerProcess:
                 done, _ = await asyncio.wait([waiting], timeout=_POLL_S)
                 if done:
                     return self._ended(process.returncode or 0)
+                self._heartbeat.allow_until(self._may_run_until())
                 if worker_exit := self._check(process.pid):
                     self.kill()
                     await process.wait()
@@ -120,7 +137,7 @@ class WorkerProcess:
         return None
 
     def _ended(self, code: int) -> WorkerExit:
-        if self._ending and code == 0:
+        if self._is_ended or code == NOT_MINE or (self._ending and code == 0):
             return WorkerExit(True, "")
         how = f"exit code {code}" if code >= 0 else f"signal {signal_name(-code)}"
         running = tuple(self._heartbeat.running())
