@@ -39,7 +39,7 @@ def test_what_is_routed_by_instrument_names_it(policy):
 
 
 def test_users_are_routed_to_the_owners_of_their_shards_where_state_is_in_memory():
-    assert {p.service for p in POLICIES if p.routing == ROUTING_USER} == {"trading", "risk"}
+    assert {p.service for p in POLICIES if p.routing == ROUTING_USER} == {"trading", "risk", "strategy"}
     changes = {
         p.name for p in POLICIES if p.service == "trading" and p.permission in ("trading:write", "trading:delete")
     }
