@@ -7,13 +7,14 @@ import httpx
 import psutil
 import pytest
 
+from services.kernel.shards.ownership import shard_of
 from tests.e2e.processes import START_S, Processes
 from tests.postgres import PostgresServer
 from tests.rabbitmq import RabbitMqServer
 from tests.running import Client, until
 
 SYMBOL = "rb2701.SHFE"
-REPLICATED = ("config", "auth", "user", "market", "trading", "risk")
+REPLICATED = ("config", "auth", "user", "market", "trading", "risk", "strategy")
 REPLACE_S = 120
 """The machine of a test run may be busy with others."""
 _platforms = count(1)
@@ -108,6 +109,32 @@ def test_each_process_that_is_killed_is_replaced_and_orders_go_on(platform, trad
     after = platform.document()
     assert (after["services"], after["edge"]) == (before["services"], before["edge"])
     assert all(alive(pid) for pids in platform.pids().values() for pid in pids)
+
+
+def test_a_strategy_of_a_replica_that_is_killed_runs_on_at_the_other(platform, trader, postgres):
+    until(lambda: trader.get("/api/strategies/classes").json()["classes"], 60)
+    body = {
+        "displayName": "Rebar", "className": "MovingAverageStrategy", "symbol": SYMBOL,
+        "parameters": {"fast_window": 2, "slow_window": 4, "bar_seconds": 1},
+    }  # fmt: skip
+    strategy_id = trader.post("/api/strategies", body).json()["strategy"]["strategyId"]
+    trader.post(f"/api/strategies/{strategy_id}:start")
+
+    def runs() -> bool:
+        answer = trader.get(f"/api/strategies/{strategy_id}")
+        return answer.status_code == 200 and answer.json()["strategy"]["status"] == "STRATEGY_STATUS_RUNNING"
+
+    until(runs, 90)
+    database = platform.env["REDFIRE_DATABASE__URL"].rpartition("/")[2].format(name="strategy")
+    lease = (
+        "SELECT address FROM shard_leases WHERE owner <> '' AND expires_at > now() "
+        f"AND shard = {shard_of(trader.user_id)}"
+    )
+    owner = postgres.sql(lease, database)
+    psutil.Process(platform.pids()["strategy"][platform.addresses_of("strategy").index(owner)]).kill()
+    until(lambda: postgres.sql(lease, database) not in ("", owner), 60)
+    until(runs, 90)
+    assert trader.post(f"/api/strategies/{strategy_id}:stop").status_code == 200
 
 
 def test_an_orderly_stop_leaves_no_process(platform):
