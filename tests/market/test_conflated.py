@@ -144,31 +144,27 @@ async def test_many_streams_that_are_due_at_once_leave_the_loop_to_others() -> N
     await feed.stop()
 
 
-def test_streams_are_late_when_one_waits_for_long_not_when_there_are_always_some_that_wait(
+@in_simulated_time
+async def test_streams_are_late_when_one_waits_for_long_not_when_there_are_always_some_that_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "WAKES", 1)
-
-    @in_simulated_time
-    async def play() -> None:
-        feed, loop = Feed(), asyncio.get_running_loop()
-        assert isinstance(loop, SimulatedLoop)
-        readers = [feed.open().start() for _ in range(module.MANY_STREAMS)]
-        members = [member for reader in readers for member in reader.subscriber.members]  # type: ignore[attr-defined]
+    feed, loop = Feed(), asyncio.get_running_loop()
+    assert isinstance(loop, SimulatedLoop)
+    readers = [feed.open().start() for _ in range(module.MANY_STREAMS)]
+    members = [member for reader in readers for member in reader.subscriber.members]  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
+    loop.after_step = lambda: loop.advance(0.01)
+    wake, late, began = feed.conflation.wake, [], loop.time()
+    wake(members[:2])
+    for member in members[2:200]:
+        wake([member])
         await asyncio.sleep(0)
-        loop.after_step = lambda: loop.advance(0.01)
-        wake, late, began = feed.conflation.wake, [], loop.time()
-        wake(members[:2])
-        for member in members[2:200]:
-            wake([member])
-            await asyncio.sleep(0)
-            late.append(feed.conflation.late)
-        assert loop.time() - began > 2 * module.LATE_S and not any(late)
-        wake(members[200:])
-        await until(lambda: feed.conflation.late)
-        await feed.stop()
-
-    play()
+        late.append(feed.conflation.late)
+    assert loop.time() - began > 2 * module.LATE_S and not any(late)
+    wake(members[200:])
+    await until(lambda: feed.conflation.late)
+    await feed.stop()
 
 
 @in_simulated_time
