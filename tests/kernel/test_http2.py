@@ -3,7 +3,7 @@
 import asyncio
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -18,7 +18,7 @@ from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.rpc import telemetry
-from services.kernel.rpc.http2 import connection, opens, stream
+from services.kernel.rpc.http2 import connection, stream
 from services.kernel.rpc.rpc_metrics import rpc_metrics
 from services.market.ticks.subscriber import LosslessSubscriber
 from tests.market.running_market import Market, read_ticks, running
@@ -87,10 +87,11 @@ class RawClient:
         return [one.sequence for message in self.messages(number) for one in message.ticks]
 
     async def _read(self) -> None:
-        while data := await self.reader.read(65536):
-            for event in self.control.receive_data(data):
-                self._take(event)
-            self.send()
+        with suppress(ConnectionResetError):
+            while data := await self.reader.read(65536):
+                for event in self.control.receive_data(data):
+                    self._take(event)
+                self.send()
         self.closed = True
 
     def _take(self, event: Any) -> None:
@@ -274,24 +275,6 @@ async def test_a_client_that_takes_nothing_is_reset_and_its_neighbour_is_not() -
         await until(lambda: good.sequences(neighbour) == [1])
 
 
-@pytest.mark.slow
-async def test_a_connection_whose_socket_takes_nothing_ends_and_holds_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HELD_S", 1.0)
-    async with market_with_writer() as market, raw_client(market, window=1 << 30, connection_window=1 << 30) as deaf:
-        deaf._task.cancel()
-        deaf.call(CONFLATED)
-        await until(lambda: open_streams() == 1)
-        number = 0
-
-        async def gone() -> bool:
-            nonlocal number
-            number += 1
-            await market.send(tick(number, bid_prices=[1.5] * 50_000))
-            return open_streams() == 0
-
-        await until(gone, timeout_s=60)
-
-
 async def test_an_unfinished_request_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "REQUEST_S", 0.5)
     async with market_with_writer() as market, raw_client(market) as client:
@@ -326,9 +309,9 @@ async def test_calls_that_are_reset_as_fast_as_they_are_made_end_the_connection(
 @pytest.mark.parametrize(
     "frames",
     [
-        b"GET / HTTP/1.1\r\n\r\n" + b"x" * 20_000,  # a frame of 4 MB
+        b"GET / HTTP/1.1\r\n\r\n" + b"x" * 400_000,  # a frame of 4 MB
         b"\0\0\4\x08\0\0\0\0\0\0\0\0\0",  # WINDOW_UPDATE of 0
-        b"\xff\xff\xff\0\0\0\0\0\1" + b"x" * 20_000,  # a frame of 16 MB
+        b"\xff\xff\xff\0\0\0\0\0\1" + b"x" * 400_000,  # a frame of 16 MB
         b"\0\0\1\x09\0\0\0\0\1a",  # CONTINUATION of nothing
         b"\0\0\1\x01\x04\0\0\0\x99\xff",  # a block of headers that is none
     ],
@@ -414,23 +397,12 @@ async def test_a_stop_ends_streams_with_where_to_resume_and_takes_no_new_ones() 
         assert client.goaway == 0
 
 
-async def test_many_calls_at_once_are_all_served_and_a_connection_is_held_meanwhile(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(opens, "OPENS", 2)
-    monkeypatch.setattr(opens, "WAITING", 4)
+async def test_many_calls_at_once_are_all_served() -> None:
     async with market_with_writer() as market, raw_client(market) as client:
         numbers = [client.call() for _ in range(200)]
         await until(lambda: open_streams() == 200)
         await market.send(tick(1))
         await until(lambda: all(client.sequences(number) == [1] for number in numbers))
-
-
-async def test_a_call_that_waited_for_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "WAIT_S", -1.0)
-    async with market_with_writer() as market:
-        call = market.stub.StreamTicks(LOSSLESS)
-        assert (await refusal(call))[0] == "RESOURCE_EXHAUSTED"
 
 
 async def test_a_source_that_fails_ends_its_stream_alone(monkeypatch: pytest.MonkeyPatch) -> None:

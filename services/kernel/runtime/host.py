@@ -190,9 +190,10 @@ class Host:
 
         paths = self.resources.stream_paths[name]
         listener = StreamListener({path: self.handlers.by_path[path] for path in paths})
-        self._listeners.append(listener)
         where = self.settings.of(ServerSettings)
-        return await listener.start(where.host, port, where.reuse_port)
+        port = await listener.start(where.host, port, where.reuse_port)
+        self._listeners.append(listener)
+        return port
 
     async def stop(self) -> None:
         """Take no new work, let running RPCs and streams end properly, stop the services. At most about 9 s."""

@@ -1,84 +1,34 @@
-"""One connection: HTTP/2's control frames by h2, calls that its handlers open, and turns in which its streams write."""
+"""One connection: what its client's frames do, and the turns in which its streams write."""
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from h2 import events
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
-from h2.settings import SettingCodes, Settings
-from hpack import Encoder
-from hpack.hpack import encode_integer
 
-from services.kernel.errors import DeadlineExceeded, Internal, RedFireError
+from services.kernel.errors import DeadlineExceeded, RedFireError
 from services.kernel.rpc import status
-from services.kernel.rpc.http2.opens import Opens
-from services.kernel.rpc.http2.stream import Stream
+from services.kernel.rpc.http2.control import MAX_STREAMS, Control
+from services.kernel.rpc.http2.stream import REQUEST_BYTES, Stream
 from services.kernel.rpc.server import Handler
 
 log = logging.getLogger(__name__)
 
-MAX_STREAMS = 4096
-HEADER_BYTES, REQUEST_BYTES = 48 * 1024, 256 * 1024
-READ_BYTES = 16 * 1024
-"""Read at a time: calls that come by the thousand are not all taken in one turn of the loop."""
-WRITE_BYTES, BACKLOG_BYTES = 256 * 1024, 4 << 20
-"""Bytes that may wait for the socket before streams pause; at the latter, of control frames, the connection ends."""
-WRITES = 4
-"""Writes of WRITE_BYTES in a turn, before the loop does other work."""
-SILENCE_S, ANSWER_S, HELD_S = 30.0, 10.0, 30.0
-"""A silent client is asked for a sign of life, and has so long for it; one that takes nothing for HELD_S is no more."""
-EARLY_RESETS, RESETS_S = 2000, 10.0
-"""Calls that a client may reset before they are answered, in so many seconds (CVE-2023-44487)."""
+READ_BYTES, WRITE_BYTES = 8 * 1024, 256 * 1024
+"""Read and written in a turn of the loop. Calls come by the thousand when clients come back: other work goes on."""
+PARTIAL_BYTES = 256 * 1024
+"""Bytes of a frame, or of headers in several, that may come before it is whole: h2 would wait for up to 16 MB."""
+SILENCE_S, ANSWER_S = 30.0, 10.0
+"""A silent client is asked for a sign of life, and has so long for it. One that does not read is not heard either."""
+EARLY_RESETS = 2000
+"""Calls that may be reset before they are answered, in about 10 s (CVE-2023-44487)."""
 
 _HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
-_GOAWAY = bytes.fromhex("000008 07 00 00000000 7fffffff 00000000")
-
-
-class PlainEncoder(Encoder):
-    """Headers as they are: ours come once, and are not worth a table or Huffman's code (RFC 7541)."""
-
-    def encode(self, headers: Any, huffman: bool = False) -> bytes:
-        """A block of headers."""
-        block = bytearray(super().encode((), huffman))  # a change of the table's size, where there is one
-        for name, value in headers:
-            if name == b":status":
-                block += b"\x88"
-            else:
-                block += b"\0" + encode_integer(len(name), 7) + name + encode_integer(len(value), 7) + value
-        return bytes(block)
-
-
-class Control(H2Connection):
-    """h2's connection. Streams are counted by ours: h2 looks at all of them for each that is opened."""
-
-    def __init__(self) -> None:
-        # h2's checks of headers take longer than all else of a call; those that come in are looked at by Stream.
-        config = H2Configuration(client_side=False, validate_inbound_headers=False, normalize_inbound_headers=False)
-        config.validate_outbound_headers = config.normalize_outbound_headers = False
-        super().__init__(config)
-        values = {SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_BYTES}
-        self.local_settings = Settings(client=False, initial_values=values)
-        self.decoder.max_header_list_size = HEADER_BYTES
-        self.encoder = PlainEncoder()
-
-    @property
-    def open_inbound_streams(self) -> int:
-        """None: a stream too many is refused, where h2 would end the connection."""
-        return 0
-
-    @property
-    def overlong(self) -> bool:
-        """True while a frame comes that is longer than allowed: h2 would wait for its end, up to 16 MB."""
-        return len(self.incoming_buffer._data) > self.max_inbound_frame_size + 9
-
-    def forget_closed(self) -> None:
-        """Free the memory of streams that are closed."""
-        _ = super().open_inbound_streams
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -86,56 +36,86 @@ class Connection(asyncio.BufferedProtocol):
 
     _buffer: ClassVar = bytearray(READ_BYTES)  # of all: what is read is taken at once
 
-    def __init__(self, handlers: Mapping[str, Handler], connections: dict["Connection", None], opens: Opens) -> None:
-        self.control = Control()
-        self.out: list[bytes | memoryview] = []
-        self.out_bytes = 0
+    def __init__(self, handlers: Mapping[str, Handler], connections: set["Connection"]) -> None:
         self.streams: dict[int, Stream] = {}
         self.transport: Any = None
-        self.peer = ""
-        self._handlers, self._connections, self._opens = handlers, connections, opens
+        self._control = Control()
+        self._handlers, self._connections = handlers, connections
         self._loop = asyncio.get_running_loop()
         self._ready: dict[Stream, None] = {}
-        self._scheduled = self._paused = self._draining = False
-        self._heard_at, self._asked_at, self._held_at = self._loop.time(), 0.0, 0.0
-        self._closed = self._resets = 0
-        self._resets_since = 0.0
+        self._out: list[bytes | memoryview] = []
+        self._scheduled = self._paused = False
+        self._most_streams = MAX_STREAMS
+        self._heard_at, self._partial_bytes, self._early_resets = time.perf_counter(), 0, 0
 
     def connection_made(self, transport: Any) -> None:
         """Begin with our settings."""
         self.transport = transport
-        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
-        self.peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+        self._peer = "ip:[{}]:{}".format(*transport.get_extra_info("peername") or ("", 0))
         transport.set_write_buffer_limits(high=WRITE_BYTES)
-        self._connections[self] = None
-        self.control.initiate_connection()
-        self._send_control()
+        self._connections.add(self)
+        self._control.initiate_connection()
+        self._flush()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """The buffer for the next read (asyncio.BufferedProtocol)."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take frames. What is no HTTP/2 ends the connection."""
-        self._heard_at, self._asked_at = self._loop.time(), 0.0
+        """Take frames, and read on in the next turn. What is no HTTP/2 ends the connection."""
+        self.transport.pause_reading()
+        self._loop.call_soon(self._read_on)
+        self._heard_at = time.perf_counter()
         try:
-            for event in self.control.receive_data(bytes(memoryview(self._buffer)[:nbytes])):
+            taken = self._control.receive_data(bytes(memoryview(self._buffer)[:nbytes]))
+            for event in taken:
                 self._take(event)
+            self._partial_bytes = 0 if taken else self._partial_bytes + nbytes
+            if self._partial_bytes > PARTIAL_BYTES:
+                raise H2Error("a frame that is too long")
+            if self._early_resets > EARLY_RESETS:
+                raise H2Error("calls that are reset as fast as they are made")
+            self._schedule_turn()
+            self._flush()
         except H2Error as error:
-            log.info("%s: %s", self.peer, error)
-            self.transport.close()
-        self._send_control()
-        if self.control.overlong:
-            self.abort("sends a frame that is too long")
-        elif self.transport.get_write_buffer_size() > BACKLOG_BYTES:
-            self.abort("takes no answers")
+            self._abort(str(error))
+
+    def _read_on(self) -> None:
+        """Read, unless answers wait that the client does not read."""
+        if not self._paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone, and its calls with it."""
-        self._connections.pop(self, None)
-        self._paused = True
+        self._connections.discard(self)
         for stream in list(self.streams.values()):
             self._drop(stream, "CANCELLED")
+
+    def _abort(self, why: str) -> None:
+        log.info("%s: its connection is ended: %s", self._peer, why)
+        self.connection_lost(None)
+        self.transport.abort()
+
+    def drain(self) -> None:
+        """Refuse calls from now on; those that run may end properly."""
+        self._most_streams = 0
+        self.transport.write(bytes.fromhex("000008 07 00 00000000 7fffffff 00000000"))  # GOAWAY
+
+    def sweep(self) -> None:
+        """End what takes or says nothing: streams, and the connection."""
+        now = time.perf_counter()
+        for stream in list(self.streams.values()):
+            if stream.deadline is not None and now > stream.deadline and not stream.rest:
+                self._end(stream, DeadlineExceeded())
+            elif stream.stalled(now, stream in self._ready):
+                self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, "RESOURCE_EXHAUSTED")
+        _ = self._control.open_outbound_streams  # has h2 forget streams that are closed
+        self._early_resets -= self._early_resets // 10
+        if now > self._heard_at + SILENCE_S + ANSWER_S:
+            self._abort("silence")
+        elif now > self._heard_at + SILENCE_S:
+            self._control.ping(b"redfire\0")
+            self._flush()
 
     def pause_writing(self) -> None:
         """The socket takes no more."""
@@ -144,166 +124,102 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The socket takes more again."""
         self._paused = False
+        self._read_on()
         self._schedule_turn()
 
-    def drain(self) -> None:
-        """Refuse calls from now on; those that run may end properly."""
-        self._draining = True
-        self.transport.write(_GOAWAY)
-
-    def abort(self, why: str) -> None:
-        """End the connection at once."""
-        log.info("%s %s: its connection is ended", self.peer, why)
-        self.transport.abort()
-
-    def sweep(self, now: float) -> None:
-        """End what takes or says nothing: streams, and the connection."""
-        for stream in [one for one in self.streams.values() if one.stalled(now)]:
-            self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, "RESOURCE_EXHAUSTED")
-        if self._held_at and now - self._held_at > HELD_S:
-            self.abort("takes nothing")
-        elif self._asked_at and now - self._asked_at > ANSWER_S:
-            self.abort("is silent")
-        elif not self._asked_at and now - self._heard_at > SILENCE_S:
-            self._asked_at = now
-            self.control.ping(b"redfire\0")
-            self._send_control()
-
-    # Streams write ------------------------------------------------------------------------------------------------
-
-    def schedule(self, stream: Stream) -> None:
+    def _schedule(self, stream: Stream) -> None:
         """Let a stream write in the next turn."""
         self._ready[stream] = None
         self._schedule_turn()
 
     def _schedule_turn(self) -> None:
-        if not self._scheduled and self._ready:
+        if not self._scheduled and self._ready and not self._paused and self._control.outbound_flow_control_window > 0:
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         """Let streams write, one after the other, as long as the connection takes it."""
         self._scheduled = False
-        ready, now, writes = self._ready, self._loop.time(), 0
-        while ready and not self._paused and self.control.outbound_flow_control_window > 0 and writes < WRITES:
+        ready, control = self._ready, self._control
+        least = max(0, control.outbound_flow_control_window - WRITE_BYTES)
+        while ready and control.outbound_flow_control_window > least:
             stream = next(iter(ready))
             del ready[stream]
-            if stream.write(now):
+            if stream.write(self._out):
                 ready[stream] = None
-            elif stream.finished:
-                self._end(stream, stream.error)
-            if self.out_bytes >= WRITE_BYTES:
-                self._write()
-                writes += 1
-        self._write()
-        if writes == WRITES:
-            self._schedule_turn()
-        elif ready:
-            self._held_at = self._held_at or now
+            elif not stream.rest and stream.messages is not None and stream.messages.finished:
+                self._end(stream, stream.messages.error)
+        self._flush()
+        self._schedule_turn()
 
-    def _write(self) -> None:
-        if self.out:
-            out, self.out, self.out_bytes, self._held_at = self.out, [], 0, 0.0
-            self.transport.writelines(out)
-
-    def _send_control(self) -> None:
-        if data := self.control.data_to_send():
-            self.transport.write(data)
-
-    # Calls --------------------------------------------------------------------------------------------------------
+    def _flush(self) -> None:
+        """Write all frames, DATA before h2's: trailers are the last of their stream."""
+        if frames := self._control.data_to_send():
+            self._out.append(frames)
+        if self._out and not self.transport.is_closing():
+            self.transport.writelines(self._out)
+            self._out = []
 
     def _take(self, event: events.Event) -> None:
         """Take what a frame says. Of a stream that is not here any more it says nothing."""
-        stream = self.streams.get(getattr(event, "stream_id", 0) or 0)
+        number = getattr(event, "stream_id", 0)
+        stream = self.streams.get(number)
         match event:
-            case events.WindowUpdated() if not event.stream_id:
-                self._schedule_turn()
-            case events.WindowUpdated() if stream is not None and stream.in_message:
-                self.schedule(stream)
+            case events.WindowUpdated() if stream is not None and stream.rest:
+                self._ready[stream] = None
             case events.RemoteSettingsChanged():
-                for stream in self.streams.values():
-                    if stream.in_message:
-                        self.schedule(stream)
-            case events.RequestReceived() if self._draining or len(self.streams) >= MAX_STREAMS:
-                self.control.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+                self._ready |= {stream: None for stream in self.streams.values() if stream.rest}
+            case events.RequestReceived() if len(self.streams) >= self._most_streams:
+                self._control.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             case events.RequestReceived():
-                self.streams[event.stream_id] = Stream(self, event.stream_id, event.headers, self._loop.time())
+                self.streams[number] = Stream(number, event.headers, self._control, self._control.streams[number])
             case events.DataReceived():
-                if event.flow_controlled_length:
-                    self.control.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                if stream is not None and stream.receive(event.data) > REQUEST_BYTES:
-                    self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, "RESOURCE_EXHAUSTED")
+                self._control.acknowledge_received_data(event.flow_controlled_length, number)
+                if stream is not None:
+                    stream.body += event.data
+                    if len(stream.body) > REQUEST_BYTES:
+                        self._reset(stream, ErrorCodes.ENHANCE_YOUR_CALM, "RESOURCE_EXHAUSTED")
             case events.StreamEnded() if stream is not None:
-                stream.requested_at = self._loop.time()
-                self._opens.add(self, stream)
+                stream.opening = self._loop.create_task(self._open(stream))
             case events.StreamReset() if stream is not None:
-                if stream.early:
-                    self._count_reset()
+                self._early_resets += stream.messages is None
                 self._drop(stream, "CANCELLED")
             case events.ConnectionTerminated():
-                self.transport.close()
-
-    def _count_reset(self) -> None:
-        now = self._loop.time()
-        if now - self._resets_since > RESETS_S:
-            self._resets, self._resets_since = 0, now
-        self._resets += 1
-        if self._resets > EARLY_RESETS:
-            self.abort("resets calls as fast as it makes them")
-
-    def open(self, stream: Stream) -> None:
-        """Open a call that waited for its turn."""
-        if self.streams.get(stream.number) is stream:
-            stream.opening = self._loop.create_task(self._open(stream))
+                self._abort("its client goes away")
 
     async def _open(self, stream: Stream) -> None:
-        request_id = str(stream.headers.get("x-request-id", ""))
-        error: RedFireError
         try:
-            message, handler, origin = stream.call(self._handlers, self.peer)
-            if stream.timeout_s is not None:
-                stream.deadline = self._loop.call_later(stream.timeout_s, self._on_deadline, stream)
-            assert handler.open is not None
-            messages = await handler.open(message, origin)
-            stream.opening = None
-            self.control.send_headers(stream.number, _HEADERS)
-            self._send_control()
-            stream.begin(messages)
+            messages = await stream.open(self._peer, self._handlers)
+        except RedFireError as error:
+            self._end(stream, error)
             return
-        except RedFireError as failure:
-            error = failure
-        except Exception:
-            log.exception("%s failed", stream.headers.get(":path"))
-            error = Internal("internal error")
-        stream.opening = None
-        self._end(stream, error, request_id)
-        self._write()
+        self._control.send_headers(stream.number, _HEADERS)
+        self._flush()
+        # The request is not needed any more.
+        stream.messages, stream.opening, stream.headers, stream.body = messages, None, (), bytearray()
+        messages.begin(partial(self._schedule, stream))
+        self._schedule(stream)
 
-    def _on_deadline(self, stream: Stream) -> None:
-        if stream.in_message:
-            self._reset(stream, ErrorCodes.CANCEL, "DEADLINE_EXCEEDED")
-        else:
-            self._end(stream, DeadlineExceeded())
-            self._write()
-
-    def _end(self, stream: Stream, error: RedFireError | None, request_id: str = "") -> None:
+    def _end(self, stream: Stream, error: RedFireError | None) -> None:
         """End a stream by its status, in trailers."""
+        code = "OK" if error is None else status.grpc_code(status.code_of(error)).name
+        request_id = dict(stream.headers).get("x-request-id", "")
         trailers = [("grpc-status", "0")] if error is None else status.to_trailers(error, request_id)
-        self.control.send_headers(stream.number, _HEADERS + trailers if stream.early else trailers, end_stream=True)
-        self.out.append(self.control.data_to_send())
-        self._drop(stream, "OK" if error is None else status.grpc_code(status.code_of(error)).name)
+        headers = _HEADERS if stream.messages is None else []
+        self._control.send_headers(stream.number, headers + trailers, end_stream=True)
+        self._drop(stream, code)
+        self._flush()
 
     def _reset(self, stream: Stream, why: ErrorCodes, code: str) -> None:
-        log.info("%s: stream %d is reset: %s", self.peer, stream.number, code)
-        self.control.reset_stream(stream.number, why)
-        self._send_control()
+        log.info("%s: stream %d is reset: %s", self._peer, stream.number, code)
+        self._control.reset_stream(stream.number, why)
         self._drop(stream, code)
+        self._flush()
 
     def _drop(self, stream: Stream, code: str) -> None:
         del self.streams[stream.number]
         self._ready.pop(stream, None)
-        stream.close(code)
-        self._closed += 1
-        if self._closed > len(self.streams) // 2 + 64:
-            self._closed = 0
-            self.control.forget_closed()
+        if stream.opening is not None:
+            stream.opening.cancel()
+        if stream.messages is not None:
+            stream.messages.close(code)
