@@ -14,6 +14,7 @@ from redfire.trading.v1 import order_service_pb2 as pb
 from services.kernel.data.repositories import Repositories
 from services.kernel.decimals import plain
 from services.kernel.errors import Unavailable
+from services.kernel.rpc.silence import until_silent
 from services.trading.domain.account import Account
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED
@@ -84,7 +85,7 @@ async def compare_memory(trading: Sequence[Any], repositories: Repositories[Book
 
 async def _snapshot(trading: Any) -> _Snapshot:
     streamed = _Snapshot()
-    async with aclosing(trading.WatchTrading(pb.WatchTradingRequest())) as messages:
+    async with aclosing(until_silent(trading.WatchTrading(pb.WatchTradingRequest()))) as messages:
         async for message in messages:
             if not streamed.take(message.update):
                 break
