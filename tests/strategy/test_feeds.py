@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
-from services.kernel.errors import Unavailable
+from services.kernel.errors import NotFound, Unavailable
 from services.quant.sdk.events import Tick
 from services.strategy.runner import feeds
 from services.strategy.runner.connections import Access
@@ -213,6 +213,24 @@ async def test_a_draining_market_is_asked_less_and_less_often() -> None:
 async def test_a_slow_strategy_resumes_at_once() -> None:
     got = await followed(1, [started("a"), ticks(1, 2), end("SLOW_CONSUMER", "a", 2)], [started("a"), ticks(3), HANG])
     assert got.received == [1, 2, 3]
+
+
+@in_simulated_time
+async def test_a_symbol_that_a_restarted_market_does_not_list_yet_is_waited_for() -> None:
+    unlisted = [NotFound("instrument", SYMBOL)]
+    got = await followed(
+        30, [started("a"), ticks(1), end("SHUTTING_DOWN", "a", 1)], unlisted, unlisted, [started("a"), ticks(2), HANG]
+    )
+    assert got.received == [1, 2]
+    assert [text for text in got.log if "does not list" in text] == [
+        f"market does not list {SYMBOL}; its ticks go on when it does"
+    ]
+
+
+@in_simulated_time
+async def test_a_symbol_that_is_not_listed_at_first_is_an_error() -> None:
+    got = await followed(30, [NotFound("instrument", SYMBOL)])
+    assert len(got.market.requests) == 1
 
 
 @in_simulated_time

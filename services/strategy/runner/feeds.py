@@ -78,11 +78,12 @@ class TickFeed:
         self._feed_ended = False
         self._disconnected = False
         self._stale = False
+        self._unlisted = False
 
     async def updates(self) -> AsyncIterator[Tick | FeedEvent]:
         """The ticks and what is between them, until cancelled.
 
-        Raises NotFound, Invalid or Denied: those would not change by trying again.
+        Raises Invalid or Denied, and NotFound before the first stream: those would not change by trying again.
         """
         pause_s = _FIRST_PAUSE_S
         while True:
@@ -117,8 +118,13 @@ class TickFeed:
                     pause_s = _FEED_ENDED_PAUSE_S
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            except (NotFound, Invalid, Denied):
+            except (Invalid, Denied):
                 raise
+            except NotFound as error:
+                if not self._joined:
+                    raise
+                self._note_unlisted()
+                pause_s = await _pause(error, pause_s, self._access)
             except StreamSilent:
                 self._log("WARNING", "the tick stream was silent; it is opened again")
             except RedFireError as error:
@@ -148,6 +154,7 @@ class TickFeed:
 
     def _apply_control(self, kind: str, message: market_pb2.StreamTicksResponse, asked: str) -> FeedEvent | None:
         if kind == "started":
+            self._unlisted = False
             self._enter(message.started.epoch)
         elif kind == "new_epoch":
             # After a market that knew no epoch yet this may name the one that was asked for: nothing is lost then.
@@ -183,6 +190,12 @@ class TickFeed:
                 self._log("WARNING", f"{self._symbol} is silent for longer than is usual in its session")
             else:
                 self._log("INFO", f"{self._symbol} ticks again")
+
+    def _note_unlisted(self) -> None:
+        """After a restart a real gateway's contracts are listed once it has logged in."""
+        if not self._unlisted:
+            self._unlisted = True
+            self._log("WARNING", f"market does not list {self._symbol}; its ticks go on when it does")
 
     def _note_feed_ended(self) -> bool:
         """Note the end of the replay; False when it was noted before."""

@@ -15,7 +15,7 @@ from redfire.strategy.v1 import worker_pb2
 from redfire.trading.v1 import trading_pb2
 
 from services.kernel.clock import Clock
-from services.kernel.errors import RedFireError
+from services.kernel.errors import NotFound, RedFireError
 from services.quant.sdk import guard
 from services.quant.sdk.base import BaseStrategy
 from services.quant.sdk.events import Instrument, Order, Tick, Trade
@@ -42,6 +42,7 @@ _WAITING_TICKS = 2000
 _TURN_S = 0.01
 _CLEAR_S = 5.0
 _FLUSH_S = 3.0
+_LISTING_S = 5.0
 
 
 class StrategyRunner:
@@ -229,7 +230,20 @@ class StrategyRunner:
 
     async def _instrument(self) -> Instrument:
         request = market_pb2.GetInstrumentRequest(symbol=self._strategy.symbol)
-        return instrument_from_pb((await self._orders.ask(self._connections.market.GetInstrument, request)).instrument)
+        waits = False
+        while True:
+            try:
+                answer = await self._orders.ask(self._connections.market.GetInstrument, request)
+                return instrument_from_pb(answer.instrument)
+            except NotFound:
+                # After a restart a real gateway's contracts are listed once it has logged in.
+                if not self._start.resume:
+                    raise
+                if not waits:
+                    symbol = self._strategy.symbol
+                    self._log("WARNING", f"market does not list {symbol}; the strategy goes on when it does")
+                waits = True
+            await asyncio.sleep(_LISTING_S)
 
     async def _rebuild_position(self) -> None:
         """Its own trades added up: the source of truth, whatever was saved."""
