@@ -14,7 +14,7 @@ class ConfigSettings(StoredSection):
 
     max_value_bytes: int = Field(default=65_536, gt=0, description="The most bytes of one value, written as JSON")
     heartbeat_s: float = Field(
-        default=10.0, gt=0, description="Silence of a stream of changes before a heartbeat, seconds"
+        default=5.0, gt=0, description="Silence of a stream of changes before a heartbeat, seconds; 5 at most"
     )
     watch_buffer: int = Field(
         default=10_000, gt=0, description="Changes kept for a subscriber before it is ended as too slow"
