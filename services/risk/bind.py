@@ -60,7 +60,8 @@ def bind(context: ServiceContext) -> None:
     interval_s = settings.value.price_interval_s
     prices = PriceFeed(market, engine, portfolio, calendar, context.clock, interval_s, rates.rate, market_status)
     trading_settings.on_change(lambda _: prices.revalue())
-    is_shared = getattr(context.shards("trading"), "is_shared", False)
+    shards = context.shards("trading")
+    is_shared = shards.is_shared
     counts = ShardCounts(calendar, is_shared=is_shared)
     enforcer = HaltEnforcer(trading, states, portfolio, context.clock)
 
@@ -120,6 +121,7 @@ def bind(context: ServiceContext) -> None:
         event_log,
         settings,
         context.clock,
+        shards,
     )
 
     def apply_defaults(changed: RiskSettings) -> None:

@@ -12,10 +12,11 @@ from redfire.reasons import Reason
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.decimals import plain
-from services.kernel.errors import Denied, NotFound, Unavailable
+from services.kernel.errors import Denied, NotFound, ShardMoved, Unavailable
 from services.kernel.identity.identity import Identity
 from services.kernel.paging import Page, PageResult
 from services.kernel.runtime.live_settings import LiveSettings
+from services.kernel.shards.ownership import Ownership, shard_of
 from services.kernel.streams import End
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.check import Circumstances, Growth, growth_of, max_quantity, violations
@@ -82,7 +83,9 @@ class RiskService:
         event_log: RiskEventLog,
         settings: LiveSettings[RiskSettings],
         clock: Clock,
+        shards: Ownership,
     ) -> None:
+        self._shards = shards
         self._repositories = repositories
         self._portfolio = portfolio
         self._states = states
@@ -208,6 +211,8 @@ class RiskService:
 
     async def get_trading_state(self, caller: Identity, account_id: str) -> StateView:
         """The state in force. Raises NotFound. An administrator without an account sees everybody's."""
+        if not account_id:
+            self._require_here(caller.user_id)
         if not account_id and caller.has(RISK_WRITE) and self._portfolio.find_first(caller.user_id) is None:
             account_id = EVERYBODY
         else:
@@ -338,7 +343,17 @@ class RiskService:
         return AccountKey(account.user_id, account.account_id)
 
     async def _account(self, caller: Identity, account_id: str) -> AccountExposure:
-        """An account of the caller's, the first when the id is empty; waits a little for one that is being opened."""
+        """An account of the caller's, the first when the id is empty; waits a little for one that is being opened.
+
+        Raises NotFound, and ShardMoved where another replica serves the account's user.
+        """
+        if (known := self._find(caller, account_id)) is not None:
+            return known
+        owner = ""
+        if account_id and caller.has(RISK_WRITE):
+            async with self._repositories.read() as repository:
+                owner = await repository.find_owner(account_id)
+        self._require_here(owner or caller.user_id)
         try:
             async with asyncio.timeout(self._settings.value.account_wait_s):
                 while (account := self._find(caller, account_id)) is None:
@@ -348,6 +363,12 @@ class RiskService:
                 raise RiskUnavailable("accounts are not known yet") from None
             raise NotFound("account", account_id) from None
         return account
+
+    def _require_here(self, user_id: str) -> None:
+        """Raises ShardMoved where another replica serves a user."""
+        shard = shard_of(user_id)
+        if user_id and self._shards.is_shared and self._shards.owns(shard) is None:
+            raise ShardMoved(shard=shard)
 
     def _find(self, caller: Identity, account_id: str) -> AccountExposure | None:
         if not account_id:

@@ -12,6 +12,8 @@ import grpc
 import psutil
 import pytest
 from redfire.common.v1 import common_pb2
+from redfire.risk.v1 import risk_pb2 as risk_pb
+from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
 from redfire.trading.v1 import trading_pb2
@@ -189,6 +191,36 @@ def test_either_replica_serves_any_user_with_the_same_sequences(traders, owners,
             for accounts, stub in zip(trader.accounts, trader.orders, strict=True)
         ]
         assert read[0] == read[1] and read[0][1] == "2"
+
+
+def test_either_replica_answers_for_any_users_risk(traders, platform):
+    channels = [grpc.insecure_channel(address) for address in platform.addresses_of("risk")]
+    risk = [RiskServiceStub(channel) for channel in channels]
+    admin = (("authorization", f"Bearer {platform.admin().token}"),)
+    for trader in traders:
+        account_id = (
+            trader.accounts[0].GetAccount(account_pb.GetAccountRequest(), metadata=trader.metadata).account.account_id
+        )
+        changed = risk[0].UpdateLimits(
+            risk_pb.UpdateLimitsRequest(limits={"max_order_quantity": "70"}), metadata=trader.metadata
+        )
+        assert changed.account_id == account_id
+        for stub in risk:
+            limits = stub.GetLimits(risk_pb.GetLimitsRequest(), metadata=trader.metadata)
+            assert limits.account_id == account_id
+            stub.GetTradingState(risk_pb.GetTradingStateRequest(), metadata=trader.metadata)
+            stub.GetExposure(risk_pb.GetExposureRequest(), metadata=trader.metadata)
+
+            def seen_by_admin(stub=stub, account_id=account_id) -> bool:
+                # Whose account it is risk writes down a moment after it was opened.
+                try:
+                    stub.GetExposure(risk_pb.GetExposureRequest(account_id=account_id), metadata=admin)
+                except grpc.RpcError as error:
+                    assert error.code() is grpc.StatusCode.NOT_FOUND
+                    return False
+                return True
+
+            until(seen_by_admin, SERVED_S)
 
 
 def _snapshot(stream) -> int:
