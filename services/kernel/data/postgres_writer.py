@@ -106,7 +106,7 @@ class PostgresWriter:
         while True:
             while not self._waiting:
                 if self._closing:
-                    await self._part()
+                    await self._close_connection()
                     return
                 self._wake.clear()
                 await self._wake.wait()
@@ -125,7 +125,7 @@ class PostgresWriter:
                 await asyncio.sleep(PAUSE_S)
             resolve(list(zip(group, outcomes, strict=True)))
 
-    async def _part(self) -> None:
+    async def _close_connection(self) -> None:
         if self._connection is not None:
             try:
                 await self._connection.execute(f"DELETE FROM {MARKERS} WHERE writer = '{self._id}'")  # noqa: S608
