@@ -12,7 +12,7 @@ from services import registry
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
 from tests.harness import SECRET
-from tests.machine import free_port
+from tests.machine import free_ports
 
 START_S = 600
 """Seconds within which it starts, or stops: long, as the machine may be loaded."""
@@ -33,7 +33,7 @@ _processes.set_forkserver_preload(["tests.market.model.market_process"])
 
 def make_replicas(folder: Path, engine_address: str, names: Sequence[str]) -> list["MarketProcess"]:
     """Replicas of market that share a folder; the first one records."""
-    addresses = {name: f"127.0.0.1:{free_port()}" for name in names}
+    addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(len(names)), strict=True)}
     return [MarketProcess(folder, engine_address, name, names[0], addresses) for name in names]
 
 

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.production.machine import CLIENTS_PORTS
+from tests.machine import lacks
 from tests.market.model.driver import built_bars, run
 from tests.market.model.engine import SYMBOLS, ModelEngine
+from tests.market.model.market_process import make_replicas
 
 
 @pytest.mark.slow
@@ -14,6 +17,15 @@ from tests.market.model.engine import SYMBOLS, ModelEngine
 async def test_what_came_and_what_gaps_name_is_what_was_published(seed: int, tmp_path: Path) -> None:
     counts = await run(seed, 150, tmp_path)
     assert counts["ticks"] and counts["streams"] > 4
+
+
+def test_no_connection_takes_a_markets_port_while_it_is_stopped(tmp_path: Path) -> None:
+    if not CLIENTS_PORTS.exists():
+        lacks("the range of ports that the system gives to clients is unknown")
+    first, last = map(int, CLIENTS_PORTS.read_text().split())
+    ports = [int(one.address.rpartition(":")[2]) for one in make_replicas(tmp_path, "", [f"m{n}" for n in range(9)])]
+    assert len(set(ports)) == 9
+    assert not [port for port in ports if first <= port <= last]
 
 
 @pytest.mark.parametrize("seed", range(40))
