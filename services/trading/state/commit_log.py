@@ -200,12 +200,13 @@ class CommitLog:
                 self.published = step.last_sequence
                 if step.updates:
                     step.shard_log.published = step.last_sequence
+                # First, so that the answer is on its way before the venue is: who waits runs after all of this.
+                if not step.done.done():
+                    step.done.set_result(None)
                 if step.has_events:
                     self._events.committed()
                 for listener in self._published:
                     listener(step.changes, step.updates)
-                if not step.done.done():
-                    step.done.set_result(None)
                 continue
             is_moved = self.shards.get(step.shard_log.fence.shard) is not step.shard_log
             if isinstance(error, Fenced) or (is_moved and not isinstance(error, CommitUnknown)):
