@@ -69,7 +69,7 @@ class ClassesRow(Base):
 
 
 class ShardLeaseRow(ShardLeaseColumns, Base):
-    """Which replica runs the strategies and jobs of the users of a shard."""
+    """Lease of a shard: the replica that runs the strategies and jobs of its users."""
 
     __tablename__ = "shard_leases"
 

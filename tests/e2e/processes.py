@@ -36,7 +36,7 @@ class Processes(Running):
         return addresses if isinstance(addresses, list) else [addresses]
 
     def findings(self) -> list[Finding]:
-        """What `redfire verify` finds."""
+        """Findings of `redfire verify`."""
         flags: dict[str, Any] = {
             "platform": {"data_dir": self.data_dir},
             "database": {"url": self.env["REDFIRE_DATABASE__URL"]},

@@ -71,7 +71,7 @@ class Ownership(ABC):
 
     @property
     def sure_until(self) -> float:
-        """The moment until which what is owned certainly is, by `renewal.now`; for ever where there is no lease."""
+        """The moment until which what is owned certainly is, by `renewal.now`; infinite where there is no lease."""
         return math.inf
 
     @abstractmethod
