@@ -18,6 +18,8 @@ from vnpy.trader.object import AccountData, TickData
 
 from services.engine.streams.tick_stream import TickStream
 from services.market.ticks.hub import Hub
+from services.trading.service import OrderService
+from services.trading.state.commit_log import CommitLog
 
 MARK = 77
 """The `last_quantity` of its ticks, by which they are known."""
@@ -36,7 +38,7 @@ class TickGateway(BaseGateway):
         """Begin."""
         self._setting = setting
         self._closing = threading.Event()
-        self._hops: dict[str, dict[int, int]] = {"engine": {}, "market": {}}
+        self._hops: dict[str, dict[Any, Any]] = {"engine": {}, "market": {}, "trading": {}}
         self._note_hops()
         self.on_account(AccountData(gateway_name=self.gateway_name, accountid="1", balance=1))
         threading.Thread(target=self._send, daemon=True).start()
@@ -75,6 +77,21 @@ class TickGateway(BaseGateway):
             deliver(hub, batch)
 
         TickStream.publish, Hub.publish = of_engine, of_market  # type: ignore[method-assign]
+        trading, create, commit = self._hops["trading"], OrderService.create_order, CommitLog.commit
+
+        async def of_trading(service: OrderService, user_id: str, new: Any, *arguments: Any) -> Any:
+            trading[new.client_order_id] = [time.perf_counter_ns()]
+            return await create(service, user_id, new, *arguments)
+
+        def of_commit(log: CommitLog, changes: Any, *arguments: Any, **options: Any) -> Any:
+            done = commit(log, changes, *arguments, **options)
+            for order in changes.created.values():
+                stamps = trading.get(order.client_order_id, [])
+                stamps.append(time.perf_counter_ns())
+                done.add_done_callback(lambda _, stamps=stamps: stamps.append(time.perf_counter_ns()))
+            return done
+
+        OrderService.create_order, CommitLog.commit = of_trading, of_commit  # type: ignore[method-assign]
 
     def subscribe(self, req: Any) -> None:
         """All ticks come anyway."""

@@ -4,9 +4,10 @@
 
 Starts `redfire up` with the simulated feed in a temporary folder. A gateway's thread sends ticks of one symbol beside
 those of SIM; a strategy in its worker process sends a limit order, far from the market, at each. Hops: the gateway's
-thread to the engine's stream, to market's hub, to the strategy's on_tick, to the answer of CreateOrder. A hop's time is
-the difference of two readings of the machine's one monotonic clock. The CPU is that of both processes while the orders
-are sent, for each order, less what the platform takes without any. Prints figures, asserts nothing.
+thread to the engine's stream, to market's hub, to the strategy's on_tick, to trading, to the submission of the order's
+commit, to its end on the disk, to the answer of CreateOrder. A hop's time is the difference of two readings of the
+machine's one monotonic clock. The CPU is that of both processes while the orders are sent, for each order, less what
+the platform takes without any. Prints figures, asserts nothing.
 """
 
 import argparse
@@ -27,7 +28,10 @@ from tests.bench.tick_gateway import MARK
 
 WARM_UP = 50
 REST_S = 5.0
-HOPS = ("gateway's thread to engine", "engine to market", "market to on_tick", "on_tick to accepted")
+HOPS = (
+    "gateway's thread to engine", "engine to market", "market to on_tick", "on_tick to trading", "checks and risk",
+    "commit", "commit to accepted",
+)  # fmt: skip
 TARGET_MS = {"p50": 3.0, "p99": 10.0}
 STRATEGY = '''
 import json
@@ -71,7 +75,8 @@ class TickToOrder(BaseStrategy):
         elif self.file:
             cpu_s = time.process_time() - self.cpu_s
             with open(self.file + ".part", "w") as file:
-                json.dump({"ticks": self.ticks, "answers": self.answers, "cpu_s": cpu_s}, file)
+                orders = {number: order for order, number in self.numbers.items()}
+                json.dump({"ticks": self.ticks, "answers": self.answers, "orders": orders, "cpu_s": cpu_s}, file)
             os.replace(self.file + ".part", self.file)
             self.file = ""
 '''
@@ -159,8 +164,10 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     strategy = json.loads(orders.read_text())
     stamps = []
     for number, (sent, received) in list(strategy["ticks"].items())[WARM_UP:]:
-        ends = [noted["engine"].get(number), noted["market"].get(number), received, strategy["answers"].get(number)]
-        if None not in ends:
+        of_order = noted["trading"].get(strategy["orders"].get(number), [])
+        ends = [noted["engine"].get(number), noted["market"].get(number), received, *of_order]
+        ends.append(strategy["answers"].get(number))
+        if None not in ends and len(ends) == len(HOPS):
             stamps.append([sent, *ends])
     table(stamps)
     worker_ms = strategy["cpu_s"] / len(strategy["ticks"]) * 1e3
