@@ -140,7 +140,9 @@ async def test_many_streams_that_are_due_at_once_leave_the_loop_to_others() -> N
     await asyncio.sleep(2)
     steps = [later - earlier for earlier, later in itertools.pairwise(served)]
     assert served[-1] == len(readers)
-    assert max(steps) <= 2 * WAKES
+    assert max(steps) <= 2 * len(readers) / module.SHARE
+    # The more wait, the more have their turn: whatever else takes the loop's time, it does not keep them late.
+    assert len(steps) < len(readers) / WAKES
     await feed.stop()
 
 
@@ -149,6 +151,7 @@ async def test_streams_are_late_when_one_waits_for_long_not_when_there_are_alway
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "WAKES", 1)
+    monkeypatch.setattr(module, "SHARE", module.MANY_STREAMS)
     feed, loop = Feed(), asyncio.get_running_loop()
     assert isinstance(loop, SimulatedLoop)
     readers = [feed.open().start() for _ in range(module.MANY_STREAMS)]
