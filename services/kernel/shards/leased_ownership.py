@@ -114,7 +114,8 @@ class LeasedOwnership(Ownership):
 
     async def hand_over(self, shard: int, to: str, address: str) -> None:
         """Stop serving a shard and give it to another member."""
-        epoch = self._holder.held[shard]
+        if (epoch := self._holder.held.get(shard)) is None:
+            return
         self._leaving.add(shard)
         try:
             await self._run_leaving([shard])

@@ -210,3 +210,24 @@ async def test_whatever_happens_no_two_replicas_own_or_write_a_shard_and_all_are
         task.cancel()
     for of_shard in (await epochs_written(cluster.replicas[0].database)).values():
         assert of_shard == sorted(of_shard)
+
+
+async def test_a_shard_is_handed_over_once_what_works_for_its_users_has_left_and_leases_are_kept_meanwhile(cluster):
+    first = await cluster.add()
+    left, asked = asyncio.Event(), []
+
+    async def leave(shards):
+        asked.append(list(shards))
+        await left.wait()
+
+    first.shards.on_leaving(leave)
+    second = await cluster.add()
+    await until(lambda: asked, LONG_S)
+    until_before = first.shards.sure_until
+    # Two more renewals, though what leaves takes its time.
+    await until(lambda: first.shards.sure_until > until_before + 1, LONG_S)
+    (shard,) = asked[0]
+    assert len(asked) == 1 and first.shards.owns(shard) == 1 and not first.shards.begin_call(shard)
+    assert not second.shards.owned()
+    left.set()
+    await until(lambda: second.shards.owns(shard), LONG_S)
