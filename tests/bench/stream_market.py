@@ -71,7 +71,7 @@ async def serve(options: argparse.Namespace) -> None:
             "stream_writer": options.writer,
             "stream_port": options.stream_port,
         },
-        "server": {"port": options.port, "ops_port": options.ops_port},
+        "server": {"port": options.port, "ops_port": options.ops_port, "grace_s": 10},
     }
     engine = SteadyEngine(options.symbols.split(","), options.rate)
     fakes = {"engine": FakeService(lambda context: [engine])}

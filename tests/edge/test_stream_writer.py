@@ -3,13 +3,17 @@
 import asyncio
 import json
 import shutil
+import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, StreamEnded, StreamReset
 from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.policy import descriptor_file
@@ -119,3 +123,57 @@ async def test_grpcurl_reads_a_stream(way: str, tmp_path: Path, contract: Contra
         rest, errors = await asyncio.wait_for(process.communicate(), 30)
         assert "SHUTTING_DOWN" in rest.decode(), errors
         assert process.returncode == 0, errors
+
+
+HOSTILE = {
+    "a body where there is none": [(":method", "HEAD")],
+    "a wrong length": [("content-length", "3")],
+    "no length": [("content-length", "abc")],
+    "blanks around": [("x-blanks", " a ")],
+    "an upper-case name": [("X-Upper", "a")],
+    "of the connection": [("connection", "close"), ("te", "gzip")],
+    "a status": [(":status", "100")],
+    "a line's end": [("x-line", "a\r\nb")],
+    "another host": [("host", "other")],
+}
+
+
+@pytest.mark.slow
+async def test_headers_of_one_client_of_the_edge_end_no_stream_of_another(tmp_path: Path, contract: Contract) -> None:
+    async with (
+        address_of("edge", tmp_path, contract) as (market, address),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        token = market.platform.identity("alice").token
+        call: Any = channel.unary_stream(PATH, response_deserializer=pb.StreamTicksResponse.FromString)(
+            pb.StreamTicksRequest(symbols=[SYMBOL]).SerializeToString(),
+            metadata=(("authorization", f"Bearer {token}"),),
+        )
+        assert (await call.read()).HasField("started")
+        for number, fields in enumerate(HOSTILE.values(), 1):
+            await send_headers(address, token, fields)
+            await market.send(tick(number))
+            message = await asyncio.wait_for(call.read(), 20)
+            assert [one.sequence for one in message.ticks] == [number], (fields, message)
+        call.cancel()
+
+
+async def send_headers(address: str, token: str, changed: list[tuple[str, str]]) -> None:
+    """Make a call with these headers besides, or instead of, what they should be, and read until it is answered."""
+    config = H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
+    control = H2Connection(config)
+    control.initiate_connection()
+    fields = {":method": "POST", ":path": PATH, ":scheme": "http", ":authority": "x", "te": "trailers"}
+    fields |= {"content-type": "application/grpc", "authorization": f"Bearer {token}"} | dict(changed)
+    control.send_headers(1, list(fields.items()))
+    request = pb.StreamTicksRequest(symbols=["no2101.CFFEX"]).SerializeToString()
+    control.send_data(1, struct.pack(">BI", 0, len(request)) + request, end_stream=True)
+    reader, writer = await asyncio.open_connection(*address.rsplit(":", 1))
+    writer.write(control.data_to_send())
+    with suppress(ConnectionResetError):
+        async with asyncio.timeout(20):
+            while data := await reader.read(65536):
+                events = control.receive_data(data)
+                if any(isinstance(event, StreamEnded | StreamReset | ConnectionTerminated) for event in events):
+                    break
+    writer.close()

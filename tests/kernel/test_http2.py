@@ -2,8 +2,9 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -36,7 +37,9 @@ class RawClient:
 
     def __init__(self, market: Market, window: int, connection_window: int | None) -> None:
         self.market = market
-        self.control = H2Connection(H2Configuration(validate_outbound_headers=False, header_encoding="utf-8"))
+        self.control = H2Connection(
+            H2Configuration(header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False)
+        )
         self.control.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = window
         self.control.local_settings.acknowledge()
         self._connection_window = connection_window
@@ -59,13 +62,23 @@ class RawClient:
     def send(self, more: bytes = b"") -> None:
         self.writer.write(self.control.data_to_send() + more)
 
-    def call(self, request: Any = LOSSLESS, *, body: bytes | None = None, end: bool = True, **headers: str) -> int:
+    def call(
+        self,
+        request: Any = LOSSLESS,
+        *,
+        body: bytes | None = None,
+        end: bool = True,
+        fields: Mapping[str, str | None] = MappingProxyType({}),
+        **headers: str,
+    ) -> int:
+        """Call with other headers; None takes one away."""
         number = self.control.get_next_available_stream_id()
         token = self.market.platform.identity("alice").token
-        fields = {":method": "POST", ":path": PATH, ":scheme": "http", ":authority": "x", "te": "trailers"}
-        fields |= {"content-type": "application/grpc", "authorization": f"Bearer {token}"}
-        fields |= {name.replace("_", "-").replace("pseudo-", ":"): value for name, value in headers.items()}
-        self.control.send_headers(number, list(fields.items()))
+        sent: dict[str, str | None] = {":method": "POST", ":path": PATH, ":scheme": "http", ":authority": "x"}
+        sent |= {"te": "trailers", "content-type": "application/grpc", "authorization": f"Bearer {token}"}
+        sent |= {name.replace("_", "-").replace("pseudo-", ":"): value for name, value in headers.items()}
+        sent |= fields
+        self.control.send_headers(number, [(name, value) for name, value in sent.items() if value is not None])
         encoded = request.SerializeToString()
         message = body if body is not None else struct.pack(">BI", 0, len(encoded)) + encoded
         for at in range(0, len(message), 16000):
@@ -320,6 +333,58 @@ async def test_what_is_no_http2_ends_its_connection_alone(frames: bytes) -> None
     async with market_with_writer() as market, raw_client(market) as good, raw_client(market) as bad:
         number = good.call()
         bad.send(frames)
+        await until(lambda: bad.closed)
+        await market.send(tick(1))
+        await until(lambda: good.sequences(number) == [1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"X-Upper": "a"}, "served"),
+        ({"": "a"}, "served"),
+        ({"a b": "a"}, "served"),
+        ({"x-blanks": " a "}, "served"),
+        ({"host": "other"}, "served"),
+        ({"te": "gzip", "connection": "close", "transfer-encoding": "chunked"}, "served"),
+        ({":scheme": None, ":authority": None}, "served"),
+        ({":protocol": "websocket", ":other": "a"}, "served"),
+        ({":status": "100"}, "served"),
+        ({":path": None}, "12"),
+        ({":method": "HEAD"}, "3"),
+        ({":method": None}, "3"),
+        ({"content-type": None}, "3"),
+        ({"x-nul": "a\0b"}, "3"),
+        ({"x-line": "a\r\nb"}, "3"),
+        ({"x-return": "a\rb"}, "3"),
+        # h2 says of these that they are no HTTP/2; the edge never sends them on.
+        ({"content-length": "3"}, "closed"),
+        ({"content-length": "abc"}, "closed"),
+        ({f"x-{number}": "a" * 100 for number in range(500)}, "closed"),
+    ],
+)
+async def test_hostile_headers_are_refused_or_mean_nothing_and_harm_nobody_else(
+    fields: dict[str, str | None], outcome: str
+) -> None:
+    async with market_with_writer() as market, raw_client(market) as good, raw_client(market) as bad:
+        neighbour = good.call()
+        number = bad.call(fields=fields)
+
+        def answer() -> str:
+            if bad.closed:
+                return "closed"
+            return "served" if bad.messages(number) else bad.trailers.get(number, {}).get("grpc-status", "")
+
+        assert await until(answer) == outcome
+        await market.send(tick(1))
+        await until(lambda: good.sequences(neighbour) == [1])
+
+
+async def test_headers_in_frames_without_end_are_not_kept() -> None:
+    async with market_with_writer() as market, raw_client(market) as good, raw_client(market) as bad:
+        number = good.call()
+        part = b"\0\x40\0\x09\0\0\0\0\1" + b"x" * 0x4000  # CONTINUATION
+        bad.send(b"\0\0\1\x01\0\0\0\0\1x" + part * 40)  # h2 would take 64
         await until(lambda: bad.closed)
         await market.send(tick(1))
         await until(lambda: good.sequences(number) == [1])
