@@ -24,7 +24,7 @@ from tests.waiting import until
 
 PATH = "/redfire.market.v1.MarketService/StreamTicks"
 CLIENTS, STALL_S, RATE = 100, 4.0, 2000.0
-FLAT_MB = 30
+FLAT_MB = 64  # half a megabyte of each may wait for its socket, and no more
 NEIGHBOURS_TICKS = 400  # of one symbol: longer than the others stay
 
 
