@@ -49,11 +49,11 @@ class LeaseTable:
         self._address = address
         self._connection: Any = None
         self._turn = asyncio.Lock()
-        self._on_news: Callable[[str], None] = lambda _: None
+        self._on_notification: Callable[[str], None] = lambda _: None
         self._has_members = table == "shard_leases"
         self._key, kind = ("shard", "int4") if self._has_members else ("name", "text")
         lease = f"now() + interval '{LEASE_S} s'"
-        key, news = self._key, f"pg_notify('{table}', '')"
+        key, notify = self._key, f"pg_notify('{table}', '')"
         left = "extract(epoch FROM expires_at - now())::float8"
         member = (
             f"""member AS (
@@ -82,24 +82,24 @@ class LeaseTable:
             taken AS (
                 UPDATE {table} AS l SET owner = $1, address = $2, epoch = l.epoch + 1, expires_at = {lease}
                 FROM free WHERE l.{key} = free.{key} RETURNING l.{key}, l.epoch)
-            SELECT {key}, epoch, {news} FROM taken"""  # noqa: S608
+            SELECT {key}, epoch, {notify} FROM taken"""  # noqa: S608
         self._give = f"""
             WITH given AS (
                 UPDATE {table} SET owner = $4, address = $5, epoch = epoch + 1, expires_at = {lease}
                 WHERE {key} = $1 AND epoch = $2 AND owner = $3 RETURNING {key})
-            SELECT {news} FROM given"""  # noqa: S608
+            SELECT {notify} FROM given"""  # noqa: S608
         self._drop = f"""
             WITH dropped AS (
                 UPDATE {table} SET owner = '', expires_at = now() WHERE owner = $1 AND {key} = ANY($2::{kind}[])
                 RETURNING {key})
-            SELECT {news} FROM dropped"""  # noqa: S608
+            SELECT {notify} FROM dropped"""  # noqa: S608
         self._add = f"""
             INSERT INTO {table} ({key}, owner, address, epoch, expires_at)
             SELECT key, '', '', 0, now() FROM unnest($1::{kind}[]) AS r (key) ON CONFLICT DO NOTHING"""  # noqa: S608
 
-    def on_news(self, hook: Callable[[str], None]) -> None:
-        """Call a hook when somebody changed the table, with what was `told`; also when the connection is lost."""
-        self._on_news = hook
+    def on_notification(self, hook: Callable[[str], None]) -> None:
+        """Call a hook with the payload when somebody changed the table; also when the connection is lost."""
+        self._on_notification = hook
 
     async def see(self, held: Iterable[Key], renew: bool, as_member: bool = True) -> list[Lease]:
         """All leases and members; with `renew` those that are held are renewed first, if they still are."""
@@ -127,9 +127,9 @@ class LeaseTable:
         """Be no member any more."""
         await self._fetch("DELETE FROM named_leases WHERE name = $1", MEMBER + self._holder)
 
-    async def tell(self, news: str) -> None:
-        """Tell the other holders."""
-        await self._fetch("SELECT pg_notify($1, $2)", self._table, news)
+    async def notify(self, payload: str) -> None:
+        """Notify the other holders."""
+        await self._fetch("SELECT pg_notify($1, $2)", self._table, payload)
 
     def discard(self) -> None:
         """Let the connection go; the next step makes another."""
@@ -147,8 +147,8 @@ class LeaseTable:
     async def _open(self) -> Any:
         connection = await self._connect()
         try:
-            await connection.add_listener(self._table, self._hear)
-            connection.add_termination_listener(lambda _: self._on_news(""))
+            await connection.add_listener(self._table, self._notified)
+            connection.add_termination_listener(lambda _: self._on_notification(""))
             # Of processes that were killed.
             await connection.execute(
                 f"DELETE FROM named_leases WHERE name LIKE '{MEMBER}%' AND expires_at < now() - interval '1 hour'"  # noqa: S608
@@ -158,8 +158,8 @@ class LeaseTable:
             raise
         return connection
 
-    def _hear(self, connection: Any, process: int, channel: str, news: str) -> None:
-        self._on_news(news)
+    def _notified(self, connection: Any, process: int, channel: str, payload: str) -> None:
+        self._on_notification(payload)
 
 
 def fair_share(members: Iterable[str], keys: int) -> Mapping[str, int]:

@@ -196,7 +196,7 @@ class _ShardHolder(LeaseHolder):
         """Tell the others what is served here now."""
         self._announce()
         try:
-            await self.table.tell(SERVED)
+            await self.table.notify(SERVED)
         except LOST:
             self.look()
 
@@ -204,10 +204,10 @@ class _ShardHolder(LeaseHolder):
         super()._announce()
         self._ownership.announce()
 
-    def _hear(self, news: str) -> None:
-        if news == SERVED:
+    def _notified(self, payload: str) -> None:
+        if payload == SERVED:
             self._give_after = 0.0
-        super()._hear(news)
+        super()._notified(payload)
 
     def _lost(self, keys: Collection[int]) -> None:
         self._ownership.lost(keys)

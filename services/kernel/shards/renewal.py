@@ -38,12 +38,12 @@ class LeaseHolder(ABC):
         self.held: dict[Any, int] = {}
         self._until = self._renew_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        self._news = asyncio.Event()
+        self._look_now = asyncio.Event()
         self._changed = asyncio.Event()
         self._is_away = False
         self.not_before = 0.0
         """Time from which it may take leases again, after it could make no use of some."""
-        table.on_news(self._hear)
+        table.on_notification(self._notified)
 
     @property
     def is_sure(self) -> bool:
@@ -57,12 +57,12 @@ class LeaseHolder(ABC):
 
     def look(self) -> None:
         """Look at the table now, not when the next renewal is due."""
-        self._news.set()
+        self._look_now.set()
 
     async def run(self) -> None:
         """Keep what is held and take what is due, until cancelled."""
         while True:
-            self._news.clear()
+            self._look_now.clear()
             try:
                 pause_s = await self._step()
                 if self._is_away:
@@ -75,7 +75,7 @@ class LeaseHolder(ABC):
                 self.table.discard()
                 await asyncio.sleep(RETRY_S)
                 continue
-            await wait_for_event(self._news, pause_s)
+            await wait_for_event(self._look_now, pause_s)
 
     async def changed(self, seconds: float) -> None:
         """Wait until something is known that was not, at most so long."""
@@ -93,11 +93,11 @@ class LeaseHolder(ABC):
     def _lost(self, keys: Collection[Any]) -> None:
         """Be told that these are held no longer."""
 
-    def _hear(self, news: str) -> None:
+    def _notified(self, payload: str) -> None:
         self.look()
 
     async def _step(self) -> float:
-        """Look, renew when it is time, and decide; for how long nothing is to do unless there is news."""
+        """Look, renew when it is time, and decide; the seconds until the next look, unless something is notified."""
         started = now()
         if self.held and not self.is_sure:
             self._expire()
