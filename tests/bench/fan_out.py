@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 from redfire.engine.v1 import engine_pb2
 
+from services.commands.running import SWITCH_INTERVAL_S
 from services.engine.streams.tick_stream import UNACKNOWLEDGED
 from services.kernel.rpc import telemetry
 from tests.bench import nats_peer, vnpy_peer
@@ -239,6 +240,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=120, help="seconds that one measurement may take (120)")
     args = parser.parse_args()
     if args.one is not None:
+        sys.setswitchinterval(SWITCH_INTERVAL_S)  # as where market serves
         subscribers, count, rate = args.one.split(",")
         print(json.dumps(uvloop.run(run_market(int(subscribers), int(count), float(rate)))), flush=True)
         return

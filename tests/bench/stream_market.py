@@ -16,6 +16,7 @@ import uvloop
 from redfire.engine.v1 import engine_pb2
 from redfire.market.v1 import market_pb2 as pb
 
+from services.commands.running import SWITCH_INTERVAL_S
 from services.kernel.rpc.call import Call
 from services.market.ticks.frames import frame
 from tests.harness import FakeService, TokenMint, platform
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--ops-port", type=int, default=0)
     parser.add_argument("--seed", default=secrets.token_hex(32), help="of the key of tokens, 64 hex digits")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as where market serves
     uvloop.run(serve(parser.parse_args()))
 
 
