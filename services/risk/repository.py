@@ -107,12 +107,12 @@ class RiskRepository:
 
     async def list_days(self, users: Collection[str] | None = None) -> list[DailyPnl]:
         """The days of all accounts, or of these users'."""
-        found: list[DayRow] = []
+        rows: list[DayRow] = []
         for part in _parts(users):
-            found += await self._session.scalars(_of_users(select(DayRow), DayRow.user_id, part))
+            rows += await self._session.scalars(_of_users(select(DayRow), DayRow.user_id, part))
         days = [
             DailyPnl(row.account_id, row.user_id, row.trading_day, row.baseline, row.last_total, row.loss_reached)
-            for row in found
+            for row in rows
         ]
         for day in days:
             day.saved()

@@ -110,17 +110,17 @@ async def _act(
     chosen: list[DeadLetter] = []
     async with AsyncExitStack() as stack:
         boxes = [await stack.enter_async_context(box) for box in _boxes(data_dir, config, service)]
-        found = [
+        boxes = [
             (box, [one for one in await box.list_all() if _is_meant(one, routing_key, event_ids)])
             for box in boxes
             if box
         ]
-        chosen = [letter for _, letters in found for letter in letters]
+        chosen = [letter for _, letters in boxes for letter in letters]
         if missing := set(event_ids) - {letter.event_id for letter in chosen}:
             raise Failure(f"no such dead letter: {', '.join(sorted(missing))}")
         if not any(boxes):
             raise StartError(f"data folder {data_dir}: no service has a database there")
-        for box, letters in found:
+        for box, letters in boxes:
             if act is not None and letters:
                 await act(box, letters)
     return chosen

@@ -52,10 +52,10 @@ def read_tree(root: Path, service: str | None = None) -> Tree:
 
 
 def _files(root: Path, tree: Tree) -> Iterator[Path]:
-    found = [root] if root.is_file() else sorted(file for file in root.rglob("*") if _is_candidate(root, file))
-    if len(found) > _MAX_FILES:
-        raise BadInput(f"{root}: {len(found):,} files; at most {_MAX_FILES:,} are taken at once")
-    for file in found:
+    files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if _is_candidate(root, file))
+    if len(files) > _MAX_FILES:
+        raise BadInput(f"{root}: {len(files):,} files; at most {_MAX_FILES:,} are taken at once")
+    for file in files:
         if _kind(file) is None:
             tree.not_read.append(f"{file}: neither YAML, JSON, .env nor INI")
         else:
@@ -117,10 +117,10 @@ def _env(file: Path, text: str) -> Iterator[tuple[str, str]]:
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
-        found = _ENV_LINE.fullmatch(line)
-        if found is None:
+        match = _ENV_LINE.fullmatch(line)
+        if match is None:
             raise BadInput(f"{file}: line {number} is not NAME=value")
-        name, value = found[1], found[2].strip()
+        name, value = match[1], match[2].strip()
         if name in seen:
             raise BadInput(f"{file}: line {number}: {name} is given twice")
         seen.add(name)

@@ -50,8 +50,8 @@ class FoundSecrets:
     def _file(self, name: str) -> str:
         """A name that a file can have. What is left out of it is told apart by a number."""
         plain = _OTHER.sub("-", name.lower()).strip("-.")[:100] or "secret"
-        found, number = plain, 1
-        while found in self._values:
+        name, number = plain, 1
+        while name in self._values:
             number += 1
-            found = f"{plain}-{number}"
-        return found
+            name = f"{plain}-{number}"
+        return name

@@ -72,16 +72,16 @@ class VnpyDatabase:
 
     def series(self) -> tuple[list[Series], list[str]]:
         """Everything it has, by symbol, and what cannot be stored. Raises BadInput."""
-        found, unread = [], []
+        series, unread = [], []
         for symbol, exchange, interval, rows in self._count(_BARS, "symbol, exchange, interval"):
             ours = _INTERVALS.get(interval)
             if ours is None:
                 unread.append(f"{rows:,} bars of {symbol}.{exchange}: the interval {interval!r} is not stored here")
             else:
-                found.append(Series(f"{symbol}.{exchange}", ours, rows))
+                series.append(Series(f"{symbol}.{exchange}", ours, rows))
         for symbol, exchange, rows in self._count(_TICKS, "symbol, exchange"):
-            found.append(Series(f"{symbol}.{exchange}", TICK, rows))
-        return sorted(found, key=lambda series: (series.symbol, series.interval)), unread
+            series.append(Series(f"{symbol}.{exchange}", TICK, rows))
+        return sorted(series, key=lambda one: (one.symbol, one.interval)), unread
 
     def bring(self, series: Series, store: DataStore) -> Iterator[int]:
         """Add a series to the store part by part, and compare; rows of each part. Raises BadInput, OSError."""

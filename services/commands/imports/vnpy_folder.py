@@ -126,10 +126,10 @@ def _object(file: Path) -> dict[str, Any]:
     """A JSON object of a file; empty where there is no file. Raises BadInput."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        members = dict(pairs)
+        if len(members) < len(pairs):
             raise BadInput(f"{file}: a key is given twice")
-        return found
+        return members
 
     try:
         document = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)

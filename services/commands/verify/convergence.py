@@ -24,15 +24,15 @@ async def lasting_findings(checks: Sequence[Check], grace_s: float) -> list[Find
     begun = answered = time.monotonic()
     while True:
         try:
-            found = {finding for check in checks for finding in await check()}
+            findings = {finding for check in checks for finding in await check()}
         except (Unavailable, DeadlineExceeded) as error:
             if time.monotonic() - answered >= max(grace_s, PATIENCE_S):
                 raise StartError(f"what runs cannot be asked: {error.message}") from None
         else:
             answered = time.monotonic()
             if stayed is None:
-                stayed, begun = found, answered
-            stayed &= found
+                stayed, begun = findings, answered
+            stayed &= findings
             if not stayed or answered - begun >= grace_s:
                 return sorted(stayed, key=astuple)
         await asyncio.sleep(PAUSE_S)

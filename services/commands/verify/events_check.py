@@ -31,7 +31,7 @@ class EventsCheck:
 
     async def check(self) -> list[Finding]:
         """Check once; returns the events that wait or are missing now."""
-        found, self.waiting = [], 0
+        findings, self.waiting = [], 0
         backlogs: dict[str, Backlog] = {}
         users = await self._users_without_account() if {"user", "trading"} <= self._databases.keys() else set()
         for service, database in self._databases.items():
@@ -42,18 +42,18 @@ class EventsCheck:
             for event in backlog.events:
                 subject = f"{service}'s {event.box} {event.event_id} {event.routing_key}".rstrip()
                 if event.is_dead:
-                    found.append(Finding("dead_letter", "an event could not be applied or read", subject=subject))
+                    findings.append(Finding("dead_letter", "an event could not be applied or read", subject=subject))
                 elif self._is_running:
                     message = "an event is not delivered" if event.box == "outbox" else "an event is not applied"
-                    found.append(Finding(event.box, message, subject=subject))
+                    findings.append(Finding(event.box, message, subject=subject))
         if users:
             users -= await self._with_accounts(users)
         waiting = {event.aggregate_id for backlog in backlogs.values() for event in backlog.events}
-        found += [
+        findings += [
             Finding("event_lost", "a user's registration was published, and trading opened no account", user_id=user_id)
             for user_id in sorted(users - waiting)
         ]
-        return found
+        return findings
 
     async def _users_without_account(self) -> set[str]:
         """Those of the first check who still have none."""

@@ -74,5 +74,5 @@ def _print(outcome: Outcome) -> None:
     if outcome.before_repair is not None:
         click.echo(f"before the repair: {outcome.before_repair} findings")
     counts = ", ".join(f"{count} {name}" for name, count in outcome.counts.items())
-    found = "nothing is wrong" if not outcome.findings.count else f"{outcome.findings.count} findings"
-    click.echo(f"{found}; checked {counts}")
+    summary = "nothing is wrong" if not outcome.findings.count else f"{outcome.findings.count} findings"
+    click.echo(f"{summary}; checked {counts}")

@@ -114,10 +114,10 @@ def differences(metadata: MetaData, state: State, addable: bool = False) -> list
     return result
 
 
-def in_words(found: list[str]) -> str:
+def in_words(differences: list[str]) -> str:
     """The first differences, and how many more there are."""
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return ", ".join(found[:NAMED]) + more
+    more = f" and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
+    return ", ".join(differences[:NAMED]) + more
 
 
 def extend(metadata: MetaData, connection: Connection) -> None:

@@ -106,23 +106,23 @@ class ReportHandler:
 
     def _acknowledge(self, events: Sequence[tuple[int, VenueEvent | None]]) -> int:
         """Book the acknowledgements that these events begin with, of one user, in one step; returns how many."""
-        found: list[tuple[Order, OrderStatusReport]] = []
+        reports: list[tuple[Order, OrderStatusReport]] = []
         for _, event in events:
             order = self._acknowledged(event) if isinstance(event, OrderStatusReport) else None
-            if order is None or (found and order.user_id != found[0][0].user_id):
+            if order is None or (reports and order.user_id != reports[0][0].user_id):
                 break
-            found.append((order, event))  # type: ignore[arg-type]
-        if len(found) < 2:
+            reports.append((order, event))  # type: ignore[arg-type]
+        if len(reports) < 2:
             return 0  # the usual way does as well
         # Should one of them not be possible to book, they are booked one by one when they come again.
-        self._one_by_one_through = events[len(found) - 1][0]
-        with self._store.begin(found[0][0].user_id) as changes:
-            for order, report in found:
+        self._one_by_one_through = events[len(reports) - 1][0]
+        with self._store.begin(reports[0][0].user_id) as changes:
+            for order, report in reports:
                 apply_order_report(self._store.cache, order, report, changes)
             if changes:
                 self._store.commit(changes)
         self._one_by_one_through = 0
-        return len(found)
+        return len(reports)
 
     def _acknowledged(self, report: OrderStatusReport) -> Order | None:
         """The order of a report which says no more than that its venue has it, and from which nothing else follows."""

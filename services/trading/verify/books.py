@@ -38,12 +38,12 @@ async def check_books(
 
         money = MoneyChecks(books.accounts, books.positions, books.instruments)
         await money.read(repository.entries_by_time(), repository.trades_by_time(), step)
-        found = money.findings()
+        findings = money.findings()
         accounts = {account.account_id: account for account in books.accounts}
-        await check_orders(repository.orders_by_id(), repository.trades_by_order(), accounts, found, step)
+        await check_orders(repository.orders_by_id(), repository.trades_by_order(), accounts, findings, step)
         for account_id, client_order_id, orders in await repository.keys_used_twice(MOST_KEPT):
             owner = accounts[account_id].user_id if account_id in accounts else ""
             message = f"several orders of an account have the client order id {client_order_id}"
-            found.add(Finding("client_order_id", message, "1", str(orders), owner, account_id))
-        check_holds(books, found)
-    return CheckedBooks(found, counts)
+            findings.add(Finding("client_order_id", message, "1", str(orders), owner, account_id))
+        check_holds(books, findings)
+    return CheckedBooks(findings, counts)

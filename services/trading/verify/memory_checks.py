@@ -52,13 +52,13 @@ async def compare_memory(trading: Sequence[Any], repositories: Repositories[Book
 
     Raises what their RPCs raise.
     """
-    found = Findings()
+    findings = Findings()
     streamed = _Snapshot()
     for stub in trading:
         one = await _snapshot(stub)
         for account_id in one.accounts.keys() & streamed.accounts.keys():
             message = "two processes of trading own an account"
-            found.add(Finding("account_owner", message, "1", "2", account_id=account_id))
+            findings.add(Finding("account_owner", message, "1", "2", account_id=account_id))
         streamed.accounts |= one.accounts
         streamed.positions |= one.positions
         streamed.orders |= one.orders
@@ -66,9 +66,9 @@ async def compare_memory(trading: Sequence[Any], repositories: Repositories[Book
         books = await repository.open_books()
     cache = check_holds(books, Findings())
     for account in cache.accounts.values():
-        _compare_account(account, streamed, found)
+        _compare_account(account, streamed, findings)
         for position in account.positions.values():
-            _compare_position(position, streamed, found)
+            _compare_position(position, streamed, findings)
     for order_id in sorted(cache.orders.keys() | streamed.orders.keys()):
         order, mine = cache.orders.get(order_id), streamed.orders.get(order_id)
         if mine is not None and OrderStatus(mine.status) in FINISHED:
@@ -77,10 +77,10 @@ async def compare_memory(trading: Sequence[Any], repositories: Repositories[Book
         there = "not open" if mine is None else f"{OrderStatus(mine.status).name} {mine.cumulative_quantity}"
         if here != there:
             of = {"order_id": order_id} if order is None else of_order(order)
-            found.add(
+            findings.add(
                 Finding("memory_order", "trading's memory has an order otherwise than is stored", here, there, **of)
             )
-    return found.kept
+    return findings.kept
 
 
 async def _snapshot(trading: Any) -> _Snapshot:
@@ -92,27 +92,27 @@ async def _snapshot(trading: Any) -> _Snapshot:
     return streamed
 
 
-def _compare_account(account: Account, streamed: _Snapshot, found: Findings) -> None:
+def _compare_account(account: Account, streamed: _Snapshot, findings: Findings) -> None:
     of = {"user_id": account.user_id, "account_id": account.account_id}
     mine = streamed.accounts.get(account.account_id)
     if mine is None:
-        found.add(Finding("account_owner", "no process of trading has an account", "1", "0", **of))
+        findings.add(Finding("account_owner", "no process of trading has an account", "1", "0", **of))
         return
     message = "what an account has frozen is not what its open orders need"
-    found.differ("frozen", message, account.frozen, Decimal(mine.frozen or 0), **of)
+    findings.differ("frozen", message, account.frozen, Decimal(mine.frozen or 0), **of)
     message = "trading's memory has another balance than is stored"
-    found.differ("memory_balance", message, account.balance, Decimal(mine.balance or 0), **of)
+    findings.differ("memory_balance", message, account.balance, Decimal(mine.balance or 0), **of)
 
 
-def _compare_position(position: Position, streamed: _Snapshot, found: Findings) -> None:
+def _compare_position(position: Position, streamed: _Snapshot, findings: Findings) -> None:
     mine = streamed.positions.get((position.account_id, position.symbol, position.side))
     held, frozen = (ZERO, ZERO) if mine is None else (Decimal(mine.quantity), Decimal(mine.frozen_quantity or 0))
     of = {
         "user_id": position.user_id, "account_id": position.account_id,
         "subject": f"{position.symbol} {position.side.name}",
     }  # fmt: skip
-    found.differ(
+    findings.differ(
         "memory_position", "trading's memory has another position than is stored", position.quantity, held, **of
     )
     message = "what a position has frozen is not what open orders hold of it"
-    found.differ("frozen", message, position.frozen_quantity, frozen, **of)
+    findings.differ("frozen", message, position.frozen_quantity, frozen, **of)

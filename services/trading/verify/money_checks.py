@@ -95,41 +95,41 @@ class MoneyChecks:
 
     def findings(self) -> Findings:
         """All that does not add up."""
-        found = self._findings
+        findings = self._findings
         for name, (user_id, account_id, amount) in self._transactions.items():
             of = {"user_id": user_id, "account_id": account_id, "subject": f"transaction {name}"}
-            found.differ("transaction_sum", "the entries of a transaction do not sum to 0", ZERO, amount, **of)
+            findings.differ("transaction_sum", "the entries of a transaction do not sum to 0", ZERO, amount, **of)
         for name, (user_id, account_id, amount) in self._trades.items():
             of = {"user_id": user_id, "account_id": account_id, "subject": f"trade {name}"}
             message = "the ledger moved another amount for a trade than its result less its commission"
-            found.differ("trade_ledger", message, ZERO, amount, **of)
+            findings.differ("trade_ledger", message, ZERO, amount, **of)
         for account in self._accounts.values():
-            self._compare_account(account, found)
+            self._compare_account(account, findings)
         for account_id, symbol in sorted({key[:2] for key in self._held.keys() | self._positions.keys()}):
-            self._compare_positions(account_id, symbol, found)
-        return found
+            self._compare_positions(account_id, symbol, findings)
+        return findings
 
-    def _compare_account(self, account: Account, found: Findings) -> None:
+    def _compare_account(self, account: Account, findings: Findings) -> None:
         summed = self._sums[account.account_id]
         of = {"user_id": account.user_id, "account_id": account.account_id}
-        found.differ(
+        findings.differ(
             "balance", "an account's balance is not the sum of its cash entries", summed.balance, account.balance, **of
         )
-        found.differ(
+        findings.differ(
             "account_commission", "an account's commission is not that of its ledger", summed.commission,
             account.commission, **of,
         )  # fmt: skip
-        found.differ(
+        findings.differ(
             "account_realized_pnl", "an account's realized profit is not that of its ledger", summed.realized_pnl,
             account.realized_pnl, **of,
         )  # fmt: skip
         positions = (p.realized_pnl for p in self._positions.values() if p.account_id == account.account_id)
-        found.differ(
+        findings.differ(
             "position_realized_pnl", "the realized profit of an account's positions is not the account's",
             account.realized_pnl, money.total(positions), **of,
         )  # fmt: skip
 
-    def _compare_positions(self, account_id: str, symbol: str, found: Findings) -> None:
+    def _compare_positions(self, account_id: str, symbol: str, findings: Findings) -> None:
         """Compare both sides of a symbol.
 
         What a venue closed beyond what was held opened the other side (position_booking): both then hold so much more
@@ -144,28 +144,28 @@ class MoneyChecks:
         common = max(min(beyond.values()), ZERO)
         for side in SIDES:
             summed = self._held[account_id, symbol, side] + common
-            found.differ(
+            findings.differ(
                 "position_trades", "a position is not the sum of its trades", summed,
                 self._held[account_id, symbol, side] + beyond[side], **of, subject=f"{symbol} {side.name}",
             )  # fmt: skip
             if (position := self._positions.get((account_id, symbol, side))) is not None:
-                self._check_position(position, found)
-        self._compare_cost(account_id, symbol, found)
+                self._check_position(position, findings)
+        self._compare_cost(account_id, symbol, findings)
 
-    def _check_position(self, position: Position, found: Findings) -> None:
+    def _check_position(self, position: Position, findings: Findings) -> None:
         of = {
             "user_id": position.user_id, "account_id": position.account_id,
             "subject": f"{position.symbol} {position.side.name}",
         }  # fmt: skip
-        found.differ(
+        findings.differ(
             "position_margin", "a position's margin is not what its cost asks for", position.required_margin,
             position.margin, **of,
         )  # fmt: skip
         least = min(position.day_quantity, position.older_quantity)
         if least < ZERO:
-            found.differ("position_quantity", "a position holds less than nothing", ZERO, least, **of)
+            findings.differ("position_quantity", "a position holds less than nothing", ZERO, least, **of)
 
-    def _compare_cost(self, account_id: str, symbol: str, found: Findings) -> None:
+    def _compare_cost(self, account_id: str, symbol: str, findings: Findings) -> None:
         """Whatever price a position is carried at: cost and realized profit together are what its trades paid and got.
 
         Each booking may round once.
@@ -180,7 +180,7 @@ class MoneyChecks:
                 realized += position.realized_pnl
         expected = flow.received + cost
         if abs(expected - realized) > SCALE * flow.trades:
-            found.differ(
+            findings.differ(
                 "position_cost", "cost and realized profit of positions are not what their trades paid and got",
                 expected, realized, user_id=self._owner(account_id), account_id=account_id, subject=symbol,
             )  # fmt: skip

@@ -24,7 +24,7 @@ async def check_orders(
     orders: AsyncIterator[tuple[Order, bool]],
     trades: AsyncIterator[Trade],
     accounts: Mapping[str, Account],
-    found: Findings,
+    findings: Findings,
     progress: Callable[[], None],
 ) -> None:
     """Compare each order with its trades; both come by the orders' ids."""
@@ -33,54 +33,56 @@ async def check_orders(
         progress()
         if is_open != order.is_open:
             message = "an order counts as open, or as finished, and its status says otherwise"
-            found.add(
+            findings.add(
                 Finding("order_open", message, order.status.name, "open" if is_open else "finished", **of_order(order))
             )
         while trade is not None and trade.order_id < order.order_id:
-            _report_orphan(trade, found)
+            _report_orphan(trade, findings)
             trade = await anext(trades, None)
         booked: list[Trade] = []
         while trade is not None and trade.order_id == order.order_id:
             booked.append(trade)
             trade = await anext(trades, None)
-        _check_order(order, booked, accounts.get(order.account_id), found)
+        _check_order(order, booked, accounts.get(order.account_id), findings)
     while trade is not None:
-        _report_orphan(trade, found)
+        _report_orphan(trade, findings)
         trade = await anext(trades, None)
 
 
-def _report_orphan(trade: Trade, found: Findings) -> None:
+def _report_orphan(trade: Trade, findings: Findings) -> None:
     of = {"user_id": trade.user_id, "account_id": trade.account_id, "order_id": trade.order_id}
-    found.add(Finding("trade_order", "a trade of an order that is not there", subject=f"trade {trade.trade_id}", **of))
+    findings.add(
+        Finding("trade_order", "a trade of an order that is not there", subject=f"trade {trade.trade_id}", **of)
+    )
 
 
-def _check_order(order: Order, booked: list[Trade], account: Account | None, found: Findings) -> None:
+def _check_order(order: Order, booked: list[Trade], account: Account | None, findings: Findings) -> None:
     of = of_order(order)
     if account is None or account.user_id != order.user_id:
-        found.add(Finding("order_account", "an order of an account that is not there", **of))
+        findings.add(Finding("order_account", "an order of an account that is not there", **of))
     for trade in booked:
         mine = (order.user_id, order.account_id, order.symbol, order.side)
         if (trade.user_id, trade.account_id, trade.symbol, trade.side) != mine:
             subject = f"trade {trade.trade_id}"
-            found.add(
+            findings.add(
                 Finding("trade_order", "a trade of another account or instrument than its order", subject=subject, **of)
             )
     counted = [trade for trade in booked if not trade.busted]
     filled = money.total(trade.quantity for trade in counted)
     message = "an order's cumulative quantity is not the sum of its trades"
-    found.differ("order_trades", message, filled, order.cumulative_quantity, **of)
+    findings.differ("order_trades", message, filled, order.cumulative_quantity, **of)
     notional = money.total(money.product(trade.price, trade.quantity) for trade in counted)
     message = "an order's filled value is not the sum of its trades"
-    found.differ("order_notional", message, notional, order.filled_notional, **of)
+    findings.differ("order_notional", message, notional, order.filled_notional, **of)
     commission = money.total(trade.commission for trade in counted)
     message = "an order's commission is not the sum of its trades'"
-    found.differ("order_commission", message, commission, order.commission, **of)
+    findings.differ("order_commission", message, commission, order.commission, **of)
     if order.status is OrderStatus.FILLED and order.cumulative_quantity < order.quantity:
         message = "an order is FILLED, and not whole"
-        found.differ("order_status", message, order.quantity, order.cumulative_quantity, **of)
+        findings.differ("order_status", message, order.quantity, order.cumulative_quantity, **of)
 
 
-def check_holds(books: OpenBooks, found: Findings) -> TradingCache:
+def check_holds(books: OpenBooks, findings: Findings) -> TradingCache:
     """Put what is open into a cache, as trading does at its start, and check what orders hold. Answers the cache."""
     cache = TradingCache()
     for instrument in books.instruments:
@@ -96,33 +98,33 @@ def check_holds(books: OpenBooks, found: Findings) -> TradingCache:
         if order.account_id not in cache.accounts:
             continue  # found with all orders
         if order.symbol not in cache.instruments:
-            found.add(
+            findings.add(
                 Finding(
                     "instrument", "an open order's instrument is not there", subject=order.symbol, **of_order(order)
                 )
             )
             continue
         cache.add_order(order)
-        _check_hold(cache, order, found)
+        _check_hold(cache, order, findings)
     for account in cache.accounts.values():
         for position in account.positions.values():
-            _check_frozen(position, found)
+            _check_frozen(position, findings)
     return cache
 
 
-def _check_hold(cache: TradingCache, order: Order, found: Findings) -> None:
+def _check_hold(cache: TradingCache, order: Order, findings: Findings) -> None:
     of = of_order(order)
     hold = order.hold_today + order.hold_yesterday
     needed = max(order.leaves_quantity, (order.pending_quantity or ZERO) - order.cumulative_quantity)
     if not order.is_closing:
-        found.differ("order_hold", "an order that closes nothing holds contracts", ZERO, hold, **of)
+        findings.differ("order_hold", "an order that closes nothing holds contracts", ZERO, hold, **of)
     elif hold > needed or min(order.hold_today, order.hold_yesterday) < ZERO:
-        found.differ("order_hold", "a closing order holds more contracts than it can close", needed, hold, **of)
+        findings.differ("order_hold", "a closing order holds more contracts than it can close", needed, hold, **of)
     if hold and cache.find_position(order) is None:
-        found.differ("order_hold", "a closing order holds contracts that are not there", ZERO, hold, **of)
+        findings.differ("order_hold", "a closing order holds contracts that are not there", ZERO, hold, **of)
 
 
-def _check_frozen(position: Position, found: Findings) -> None:
+def _check_frozen(position: Position, findings: Findings) -> None:
     of = {
         "user_id": position.user_id, "account_id": position.account_id,
         "subject": f"{position.symbol} {position.side.name}",
@@ -132,23 +134,23 @@ def _check_frozen(position: Position, found: Findings) -> None:
         (position.frozen_older, position.older_quantity),
     ):
         if frozen > held:
-            found.differ("position_frozen", "open orders hold more of a position than there is", held, frozen, **of)
+            findings.differ("position_frozen", "open orders hold more of a position than there is", held, frozen, **of)
 
 
 def unsettled(books: OpenBooks, before_ns: int) -> list[Finding]:
     """Orders whose outcome should be known by now: they are as they were before that time."""
-    found = []
+    findings = []
     for order in books.orders:
         of = of_order(order)
         if order.update_time_ns >= before_ns:
             continue
         if order.status in PASSING and not (order.is_held and order.cancel_first):
-            found.append(
+            findings.append(
                 Finding("order_unsettled", "an order's outcome is not known in time", "", order.status.name, **of)
             )
         elif order.is_held and not _may_wait(order):
-            found.append(Finding("order_stuck", "an open order is not at its venue, and waits for nothing", **of))
-    return found
+            findings.append(Finding("order_stuck", "an open order is not at its venue, and waits for nothing", **of))
+    return findings
 
 
 def _may_wait(order: Order) -> bool:

@@ -56,14 +56,14 @@ class VenueChecks:
             trades = await repository.trades_of(sorted({order_id_of(r.reference) for r in self._unbooked.values()}))
             foreign = {row["symbol"] for row in await repository.foreign_trades(self._gateway)}
         cache = check_holds(books, Findings())
-        found = self._compare_trades(orders, trades)
+        findings = self._compare_trades(orders, trades)
         if state.complete:
             self.orders = len(state.orders)
-            found += self._compare_orders(cache.orders.values(), asked, state)
-            found += [finding for report in state.orders if (finding := self._of_report(report, orders)) is not None]
+            findings += self._compare_orders(cache.orders.values(), asked, state)
+            findings += [finding for report in state.orders if (finding := self._of_report(report, orders)) is not None]
             if self._engine.simulated.get(self._gateway):
-                found += self._compare_positions(cache, state, foreign)
-        return found
+                findings += self._compare_positions(cache, state, foreign)
+        return findings
 
     async def _take_trades(self, state: VenueState) -> None:
         while True:
@@ -81,7 +81,7 @@ class VenueChecks:
         booked: dict[tuple[str, str], Trade] = {}
         for trade in trades:
             booked.setdefault((trade.order_id, trade.venue_trade_id.partition("#")[0]), trade)
-        found = []
+        findings = []
         for name, report in list(self._unbooked.items()):
             order_id = order_id_of(report.reference)
             mine = booked.get((order_id, name))
@@ -92,13 +92,13 @@ class VenueChecks:
             there = f"{plain(report.quantity)} at {plain(report.price)}"
             here = "nothing" if mine is None else f"{plain(mine.quantity)} at {plain(mine.price)}"
             message = "a trade of the venue is not in the books"
-            found.append(Finding("venue_trade", message, there, here, **of, subject=f"venue trade {name}"))
-        return found
+            findings.append(Finding("venue_trade", message, there, here, **of, subject=f"venue trade {name}"))
+        return findings
 
     def _compare_orders(self, orders: Iterable[Order], asked: set[str], state: VenueState) -> list[Finding]:
         by_reference = {report.reference: report for report in state.orders}
         by_venue_id = {report.venue_order_id: report for report in state.orders}
-        found = []
+        findings = []
         for order in orders:
             if order.gateway != self._gateway:
                 continue
@@ -109,8 +109,8 @@ class VenueChecks:
                 # An adopted order is known by the venue's id alone.
                 report = by_reference.get(reference) or by_venue_id.get(leg.venue_order_id)
                 if finding := _compare_leg(order, leg, report):
-                    found.append(finding)
-        return found
+                    findings.append(finding)
+        return findings
 
     def _of_report(self, report: OrderStatusReport, orders: Mapping[str, Order]) -> Finding | None:
         """Finding of an order of ours that works at the venue and not in the books; None when it works in both."""
@@ -129,7 +129,7 @@ class VenueChecks:
         """Compare positions of a simulated gateway; those at a real one may be of others, and trading watches them."""
         ours = net_quantities(cache.accounts.values(), self._gateway)
         theirs = {(report.symbol, report.side): report.quantity for report in state.positions}
-        found = []
+        findings = []
         for key in sorted(ours.keys() | theirs.keys()):
             symbol, side = key
             instrument = cache.instruments.get(symbol)
@@ -139,8 +139,8 @@ class VenueChecks:
             if here != there and symbol not in foreign and not is_over:
                 message = "the accounts' positions together are not the venue's"
                 subject = f"{self._gateway} {symbol} {side.name}"
-                found.append(Finding("venue_position", message, plain(there), plain(here), subject=subject))
-        return found
+                findings.append(Finding("venue_position", message, plain(there), plain(here), subject=subject))
+        return findings
 
 
 def _compare_leg(order: Order, leg: Leg, report: OrderStatusReport | None) -> Finding | None:
