@@ -30,6 +30,7 @@ TRADE_COLUMNS = ", ".join(
 ORDER_COLUMNS = ", ".join(c.name for c in models.OrderRow.__table__.columns if c.name not in ("order_id",))
 
 # What is done to the books: statements, and checks that must find it.
+pytestmark = pytest.mark.slow
 BROKEN = {
     "a ledger amount": ([f"UPDATE ledger SET amount = '5' WHERE {CASH}"], {"transaction_sum", "balance"}),
     "a ledger entry is gone": ([f"DELETE FROM ledger WHERE {CASH}"], {"transaction_sum", "balance"}),
