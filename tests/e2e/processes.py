@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from services import registry
 from services.commands.verify.run import verify_all
 from services.kernel.runtime import settings
 from services.trading.verify.finding import Finding
+from tests.postgres import PostgresServer
+from tests.rabbitmq import RabbitMqServer
 from tests.running import Running
 
 START_S = 600
@@ -43,3 +47,15 @@ class Processes(Running):
         }
         loaded = settings.load(registry.sections(), flags=flags, environ={})
         return list(asyncio.run(verify_all(self.data_dir, loaded, GRACE_S)).findings.kept)
+
+
+@contextmanager
+def two_of_each(postgres: PostgresServer, rabbitmq: RabbitMqServer, prefix: str) -> Iterator[Processes]:
+    """A platform of two replicas, in databases whose names begin so; all its processes end with it."""
+    env = {"REDFIRE_DATABASE__URL": postgres.url(prefix + "{name}_db"), "REDFIRE_EVENTS__URL": rabbitmq.url}
+    running = Processes("--processes", "--replicas", "2", "--feed", "sim:7", env=env)
+    try:
+        yield running.start(START_S)
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            running.kill9(children_too=True)

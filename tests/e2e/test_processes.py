@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from services.kernel.shards.ownership import shard_of
-from tests.e2e.processes import START_S, Processes
+from tests.e2e.processes import Processes, two_of_each
 from tests.postgres import PostgresServer
 from tests.rabbitmq import RabbitMqServer
 from tests.running import Client, until
@@ -17,7 +17,7 @@ SYMBOL = "rb2701.SHFE"
 REPLICATED = ("config", "auth", "user", "market", "trading", "risk", "strategy")
 REPLACE_S = 120
 """The machine of a test run may be busy with others."""
-_platforms = count(1)
+_traders = count(1)
 pytestmark = pytest.mark.timeout(1200)
 
 
@@ -30,21 +30,13 @@ def alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def platform(postgres: PostgresServer, rabbitmq: RabbitMqServer) -> Iterator[Processes]:
-    env = {
-        "REDFIRE_DATABASE__URL": postgres.url(f"processes{next(_platforms)}_{{name}}_db"),
-        "REDFIRE_EVENTS__URL": rabbitmq.url,
-    }
-    running = Processes("--processes", "--replicas", "2", "--feed", "sim:7", env=env)
-    try:
-        yield running.start(START_S)
-    finally:
-        if running.process is not None and running.process.poll() is None:
-            running.kill9(children_too=True)
+    with two_of_each(postgres, rabbitmq, "processes_") as running:
+        yield running
 
 
 @pytest.fixture
 def trader(platform: Processes) -> Client:
-    return platform.register(f"trader{next(_platforms)}")
+    return platform.register(f"trader{next(_traders)}")
 
 
 def filled(client: Client, key: str) -> bool:

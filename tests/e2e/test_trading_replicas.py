@@ -1,6 +1,5 @@
 """Two processes of trading and risk on PostgreSQL: either serves any user, and one takes over from the other."""
 
-import os
 import signal
 import threading
 import time
@@ -21,7 +20,7 @@ from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.shards.ownership import SHARDS, shard_of
-from tests.e2e.processes import START_S, Processes
+from tests.e2e.processes import Processes, two_of_each
 from tests.postgres import PostgresServer
 from tests.rabbitmq import RabbitMqServer
 from tests.running import Client, until
@@ -97,16 +96,8 @@ class Trader:
 
 @pytest.fixture(scope="module")
 def platform(postgres: PostgresServer, rabbitmq: RabbitMqServer) -> Iterator[Processes]:
-    env = {
-        "REDFIRE_DATABASE__URL": postgres.url(f"trading{os.getpid()}_{{name}}_db"),
-        "REDFIRE_EVENTS__URL": rabbitmq.url,
-    }
-    running = Processes("--processes", "--replicas", "2", "--feed", "sim:7", env=env)
-    try:
-        yield running.start(START_S)
-    finally:
-        if running.process is not None and running.process.poll() is None:
-            running.kill9(children_too=True)
+    with two_of_each(postgres, rabbitmq, "trading_") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -166,11 +166,17 @@ class Forwarding:
 
     @contextmanager
     def _following(self, call: "_Forwarded", service: str, shard: int | None, address: str) -> Iterator[None]:
+        """Have a call recalled when its shard has another owner; what it raises is what is to be answered."""
         key = service, shard, address
         calls = self._forwarded.setdefault(key, set())
         calls.add(call)
         try:
             yield
+        except grpc.aio.AioRpcError as failure:
+            raise _error(failure) from None
+        except asyncio.CancelledError:
+            call.raise_if_recalled()
+            raise
         finally:
             calls.discard(call)
             if not calls and self._forwarded.get(key) is calls:
@@ -223,14 +229,8 @@ class Forwarding:
             # What may not be repeated is waited for, whoever owns the shard meanwhile.
             forwarded = _Forwarded(calling, policy.idempotent)
             with self._following(forwarded, policy.service, shard, address):
-                try:
-                    answer: bytes = await calling
-                    origin.trailing = tuple(await calling.trailing_metadata() or ())
-                except grpc.aio.AioRpcError as failure:
-                    raise _error(failure) from None
-                except asyncio.CancelledError:
-                    forwarded.raise_if_recalled()
-                    raise
+                answer: bytes = await calling
+                origin.trailing = tuple(await calling.trailing_metadata() or ())
         return answer
 
     async def _forward_stream(
@@ -246,11 +246,6 @@ class Forwarding:
                     async for item in items:
                         yield item
                     origin.trailing = tuple(await items.trailing_metadata() or ())
-                except grpc.aio.AioRpcError as failure:
-                    raise _error(failure) from None
-                except asyncio.CancelledError:
-                    forwarded.raise_if_recalled()
-                    raise
                 finally:
                     items.cancel()
 
