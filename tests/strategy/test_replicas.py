@@ -31,6 +31,7 @@ from tests.harness import platform
 from tests.strategy.conftest import StrategyClient
 from tests.strategy.fakes import FakePlatform
 from tests.strategy.worker_processes import workers
+from tests.waiting import until
 
 async def main():
     world = FakePlatform()
@@ -41,8 +42,11 @@ async def main():
         while not (await client.stub.ListStrategyClasses(pb.ListStrategyClassesRequest(), timeout=30)).classes:
             await asyncio.sleep(0.1)
         strategy_id = await client.run("Counter")
-        print(strategy_id, *workers(p), flush=True)
+        ended = set(workers(p))
+        print(strategy_id, *ended, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
+        # Its status is RUNNING until the service has noticed that its leases and workers are gone.
+        await until(lambda: set(workers(p)) - ended, 90)
         await client.until_status(strategy_id, "RUNNING", 90)
         print(*workers(p), flush=True)
 
