@@ -1,4 +1,4 @@
-"""A TCP proxy between two parts: it cuts, refuses and delays what goes through it."""
+"""A TCP proxy between two parts: it cuts, refuses, delays and keeps back what goes through it."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,8 @@ class TcpProxy:
         self._target = target
         self.delay_s = 0.0
         """Delay of each piece, either way."""
+        self.stands_still = False
+        """Nothing goes through, either way, and nothing is lost: as with a process that is suspended."""
         self.refuses = False
         """New connections are closed at once."""
         self._writers: set[asyncio.StreamWriter] = set()
@@ -70,6 +72,8 @@ class TcpProxy:
             while chunk := await reader.read(CHUNK):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
+                while self.stands_still:
+                    await asyncio.sleep(0.01)
                 writer.write(chunk)
                 await writer.drain()
         # One side is closed: so is the other, as of a connection that is lost.

@@ -51,9 +51,9 @@ class Backend:
         for name, handlers in services.items():
             self._server.add_registered_method_handlers(name, handlers)
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        servicer = health.aio.HealthServicer()
-        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
+        self._health = health.aio.HealthServicer()
+        await self.set_serving(True)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], self._server, pool=self.contract.pool)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
@@ -69,6 +69,12 @@ class Backend:
     async def stop(self) -> None:
         await self._server.stop(0.1)
         await self._ops.cleanup()
+
+    async def set_serving(self, is_serving: bool) -> None:
+        """Set the health of its services."""
+        name = "SERVING" if is_serving else "NOT_SERVING"
+        for service in ("", *self.contract.services):
+            await self._health.set(service, health_pb2.HealthCheckResponse.ServingStatus.Value(name))
 
     def token(self, subject: str = "alice", *, key: Ed25519PrivateKey | None = None, **claims: Any) -> str:
         now = int(time.time())

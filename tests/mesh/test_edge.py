@@ -1,6 +1,7 @@
 """The edge as it is rendered; how it behaves is in tests/edge."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,33 @@ def test_only_idempotent_rpcs_are_tried_again_when_unavailable() -> None:
         assert ("unavailable" in retry_on) == (rpc.policy.idempotent and not rpc.policy.streams), rpc.policy.full_name
 
 
+def test_of_several_processes_only_idempotent_rpcs_are_asked_beside_and_health_is_checked() -> None:
+    several = replace(
+        reference_options(CONTRACT),
+        services=dict.fromkeys(CONTRACT.services, ("127.0.0.1:1", "127.0.0.1:2")) | {"engine": ("127.0.0.1:3",)},
+        streams={"market": ("127.0.0.1:4", "127.0.0.1:5")},
+    )
+    by_path = {route["match"].get("path"): route for route in routes(several)}
+    for rpc in CONTRACT.edge_rpcs:
+        route = by_path[rpc.policy.full_name]["route"]
+        beside = rpc.policy.idempotent and not rpc.policy.streams and rpc.policy.service != "engine"
+        assert ("hedge_policy" in route) == beside, rpc.policy.full_name
+        if beside:
+            assert 3 * float(route["retry_policy"]["per_try_timeout"][:-1]) <= rpc.policy.deadline_s + 0.1
+    edge: Any = render_edge(CONTRACT, several)
+    clusters = {cluster["name"]: cluster for cluster in edge["static_resources"]["clusters"]}
+    checked = {
+        name: cluster["health_checks"][0]["grpc_health_check"]["service_name"]
+        for name, cluster in clusters.items()
+        if "health_checks" in cluster
+    }
+    replicated = {name: name for name in CONTRACT.services if name != "engine"}
+    assert checked == replicated | {"market.streams": "market"}
+    endpoints = clusters["market.streams"]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    # Its port for streams alone answers for no health.
+    assert [one["endpoint"]["health_check_config"]["port_value"] for one in endpoints] == [1, 2]
+
+
 def test_a_service_that_is_not_there_has_no_route() -> None:
     options = EdgeOptions(services={"auth": ("127.0.0.1:1",)}, ops="127.0.0.1:2", descriptors="d", openapi="o")
     paths = [route["match"].get("path", "") for route in routes(options)]
@@ -75,7 +103,10 @@ def test_the_same_contract_gives_the_same_bytes() -> None:
     [
         {},
         {"rate_limits": None},
-        {"services": dict.fromkeys(CONTRACT.services, ("127.0.0.1:1", "127.0.0.1:2"))},
+        {
+            "services": dict.fromkeys(CONTRACT.services, ("127.0.0.1:1", "127.0.0.1:2")),
+            "streams": {"market": ("127.0.0.1:3", "127.0.0.1:4")},
+        },
         {"services": {name: (f"{name}:9000",) for name in CONTRACT.services}, "ops": "ops:80", "host": "::"},
         {"tracing": "127.0.0.1:4317", "access_log": "/dev/null", "admin": "127.0.0.1:9901", "trusted_hops": 1},
     ],

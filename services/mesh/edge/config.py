@@ -15,6 +15,10 @@ HEADER = "# Envoy's configuration, rendered from the contract by `make gen` or `
 TYPES = "type.googleapis.com/envoy."
 STREAMS = 10_000  # that are open at a time, and then as many calls again
 CONNECTIONS = 16_384
+KEEPALIVE: Json = {"interval": "30s", "timeout": "5s"}
+# Streams at a process that stands still end, for their clients to open them at another. Services take pings each 5 s.
+REPLICA_KEEPALIVE: Json = {"interval": "6s", "timeout": "5s"}
+Addresses = tuple[str, ...]
 
 
 def render_edge(contract: Contract, options: EdgeOptions) -> Json:
@@ -198,21 +202,28 @@ def tracing(options: EdgeOptions) -> Json:
 
 def clusters(options: EdgeOptions) -> list[Json]:
     """The services, by name, and what the edge itself asks."""
-    all_clusters = [service_cluster(name, options.services[name]) for name in sorted(options.services)]
-    all_clusters += [service_cluster(streams_cluster(name), options.streams[name]) for name in sorted(options.streams)]
+    all_clusters = [service_cluster(name, name, options.services[name]) for name in sorted(options.services)]
+    for name in sorted(options.streams):
+        addresses = options.streams[name], options.services[name]
+        all_clusters.append(service_cluster(streams_cluster(name), name, *addresses))
     all_clusters.append(cluster("ops", (options.ops,)))
     if options.operators:
-        all_clusters.append(service_cluster(OPERATORS, (options.operators,)))
+        all_clusters.append(service_cluster(OPERATORS, OPERATORS, (options.operators,)))
     all_clusters.append({"name": NOWHERE, "type": "STATIC", "connect_timeout": "0.1s"})
     if options.tracing:
         all_clusters.append(cluster("otlp", (options.tracing,)) | {"typed_extension_protocol_options": http2()})
     return all_clusters
 
 
-def service_cluster(name: str, addresses: tuple[str, ...]) -> Json:
-    """A service's processes. Only one of several is ever put aside: the last one must be asked, whatever it answers."""
-    made = cluster(name, addresses) | {
-        "typed_extension_protocol_options": http2(),
+def service_cluster(name: str, service: str, addresses: Addresses, checked: Addresses | None = None) -> Json:
+    """A service's processes. `checked` are the addresses at which they answer for their health, where these do not.
+
+    A process that does not answer, or does not serve, is passed over. When none serves all are asked: the last one must
+    be, whatever it answers.
+    """
+    several = len(addresses) > 1
+    made = cluster(name, addresses, checked) | {
+        "typed_extension_protocol_options": http2(REPLICA_KEEPALIVE if several else KEEPALIVE),
         "circuit_breakers": {
             "thresholds": [
                 {
@@ -225,24 +236,46 @@ def service_cluster(name: str, addresses: tuple[str, ...]) -> Json:
             ]
         },
     }
-    if len(addresses) > 1:
-        made["lb_policy"] = "LEAST_REQUEST"
-        made["outlier_detection"] = {
-            # By connections that fail alone: an INTERNAL or UNIMPLEMENTED of one RPC says nothing about the process.
-            "split_external_local_origin_errors": True,
-            "consecutive_local_origin_failure": 3,
-            "enforcing_consecutive_5xx": 0,
-            "enforcing_consecutive_gateway_failure": 0,
-            "enforcing_success_rate": 0,
-            "interval": "1s",
-            "base_ejection_time": "2s",
-            "max_ejection_percent": 50,
+    if several:
+        made |= {
+            "lb_policy": "LEAST_REQUEST",
+            "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
+            "health_checks": [health_check(service)],
+            "outlier_detection": {
+                # By connections that fail alone: an INTERNAL or UNIMPLEMENTED of one RPC says nothing of the process.
+                "split_external_local_origin_errors": True,
+                "consecutive_local_origin_failure": 3,
+                "enforcing_consecutive_5xx": 0,
+                "enforcing_consecutive_gateway_failure": 0,
+                "enforcing_success_rate": 0,
+                "interval": "1s",
+                "base_ejection_time": "2s",
+                "max_ejection_percent": 50,
+            },
         }
     return made
 
 
-def cluster(name: str, addresses: tuple[str, ...]) -> Json:
-    """Addresses that one name stands for."""
+def health_check(service: str) -> Json:
+    """Ask each process whether it serves: one that stands still is passed over within 3 s, and asked again at once.
+
+    Two answers have to be missing: one may be late on a machine that is busy.
+    """
+    return {
+        "timeout": "1s",
+        "interval": "0.5s",
+        "no_traffic_interval": "0.5s",
+        "unhealthy_threshold": 2,
+        "healthy_threshold": 1,
+        "grpc_health_check": {"service_name": service},
+    }
+
+
+def cluster(name: str, addresses: Addresses, checked: Addresses | None = None) -> Json:
+    """Addresses that one name stands for, and, where they are others, those of their health."""
+    endpoints: list[Json] = [{"address": socket(address)} for address in addresses]
+    for endpoint, address in zip(endpoints, checked or (), strict=False):
+        endpoint["health_check_config"] = {"port_value": int(address.rpartition(":")[2])}
     by_address = all(is_ip(address) for address in addresses)
     return {
         "name": name,
@@ -251,15 +284,15 @@ def cluster(name: str, addresses: tuple[str, ...]) -> Json:
         "per_connection_buffer_limit_bytes": 256 << 10,
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address)}} for address in addresses]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint} for endpoint in endpoints]}],
         },
     }
 
 
-def http2() -> Json:
+def http2(keepalive: Json = KEEPALIVE) -> Json:
     """Upstream HTTP/2. A stream that its client reads slowly holds back no more than its window."""
     options = {
-        "connection_keepalive": {"interval": "30s", "timeout": "5s"},
+        "connection_keepalive": keepalive,
         "initial_stream_window_size": 65_536,
         "initial_connection_window_size": 256 << 20,
     }

@@ -198,7 +198,7 @@ def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
         route |= {
             "timeout": seconds(policy.deadline_s + SLACK_S),
             "max_stream_duration": {"grpc_timeout_header_max": seconds(policy.deadline_s + SLACK_S)},
-            "retry_policy": retries(rpc),
+            **retries(rpc, len(options.services[policy.service])),
         }
     if policy.rate_limit in CLASSES:
         key, value = CLASSES[policy.rate_limit]
@@ -233,14 +233,30 @@ def native_route(rpc: Rpc, options: EdgeOptions) -> Json:
     return entry
 
 
-def retries(rpc: Rpc) -> Json:
-    """Retry policy: RPCs that did not arrive; idempotent ones also when the service was not available."""
+def retries(rpc: Rpc, replicas: int) -> Json:
+    """Retry and hedge policy: RPCs that did not arrive; idempotent ones also when the service was not available.
+
+    Of several processes another one is asked. One that is silent for a third of the deadline may stand still, or be
+    busy with just this call: then another is asked beside, and the first answer counts.
+    """
     deadline_s = rpc.policy.deadline_s or 0.0
-    back_off = {"base_interval": "0.025s", "max_interval": "0.25s"}
-    if rpc.policy.idempotent:
-        on = f"{NEVER_ARRIVED},reset-before-request,unavailable"
-        return {"retry_on": on, "num_retries": 2, "per_try_timeout": seconds(deadline_s), "retry_back_off": back_off}
-    return {"retry_on": NEVER_ARRIVED, "num_retries": 2, "retry_back_off": back_off}
+    several, idempotent = replicas > 1, rpc.policy.idempotent
+    lost = "reset" if several else "reset-before-request"
+    policy: Json = {
+        "retry_on": f"{NEVER_ARRIVED},{lost},unavailable" if idempotent else NEVER_ARRIVED,
+        "num_retries": 2,
+    }
+    if idempotent:
+        policy["per_try_timeout"] = seconds(round(deadline_s / 3, 2) if several else deadline_s)
+    policy["retry_back_off"] = {"base_interval": "0.025s", "max_interval": "0.25s"}
+    if not several:
+        return {"retry_policy": policy}
+    name = "envoy.retry_host_predicates.previous_hosts"
+    config = {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}
+    policy["retry_host_predicate"] = [{"name": name, "typed_config": config}]
+    policy["host_selection_retry_max_attempts"] = 5
+    hedge = {"hedge_policy": {"hedge_on_per_try_timeout": True}} if idempotent else {}
+    return {"retry_policy": policy, **hedge}
 
 
 def operators(options: EdgeOptions) -> list[Json]:
