@@ -91,6 +91,19 @@ async def test_many_updates_at_once_pass_a_stream_in_parts_between_which_it_can_
     await stream.aclose()
 
 
+async def test_a_stream_resumes_at_a_shards_end_that_is_beyond_what_was_published_here():
+    """As where the shard was taken over while steps of others are on their way."""
+
+    async def missed(after, through, user_id):
+        for _ in range(after, through):
+            yield StreamUpdate(UpdateKind.CHANGE, through, user_id, "a", b"")
+
+    streams = Streams(Clock(), lambda: 5000, None, missed, lambda user_id: (0, 9), lambda: 5)
+    stream = streams.follow("u", "", 9, 10.0)
+    assert [(item.kind, item.sequence) for item in await anext(stream)] == [(UpdateKind.HEARTBEAT, 9)]
+    await stream.aclose()
+
+
 async def test_a_caller_that_disconnects_before_an_order_is_written_leaves_nothing_and_its_key_is_free(
     trader, monkeypatch
 ):

@@ -136,7 +136,7 @@ class Streams:
         lost, published = self._kept(user_id)
         if resume_after is not None:
             # Clients of a version before shards may have a sequence that is beyond their shard's own.
-            if lost <= resume_after <= self._given():
+            if lost <= resume_after <= max(published, self._given()):
                 async for item in self._missed(resume_after, published, user_id):
                     if not account_id or item.account_id == account_id:
                         yield item
