@@ -35,7 +35,8 @@ QUEUE_ARGUMENTS: dict[str, Any] = {
 }
 published = Counter("events_published_total", "Events that the broker has confirmed.", ["routing_key"])
 connected = Gauge("events_broker_connected", "1 while the broker takes events.")
-_Failure = (AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)
+# The last is aiormq's for a connection that ends before the broker greets.
+_Failure = (AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError, StopAsyncIteration)
 
 
 class RabbitMq:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 
@@ -105,6 +106,19 @@ async def test_a_broker_that_is_killed_under_load_and_comes_back_loses_nothing(t
             assert not world.transport.failure
     finally:
         broker.close()
+
+
+async def test_a_connection_that_ends_before_the_broker_greets_is_a_broker_that_is_away():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = RabbitMq(f"amqp://guest:guest@127.0.0.1:{server.getsockname()[1]}/", "test")
+
+        def end_each():
+            for _ in range(3):
+                server.accept()[0].close()
+
+        async with running(transport.run):
+            await asyncio.to_thread(end_each)
+            await until(lambda: "is unavailable" in transport.failure, WAIT_S)
 
 
 async def test_what_happens_while_the_broker_is_away_goes_out_when_it_is_there(broker, tmp_path):
