@@ -10,10 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.rounds import Round, play, table
-from tests.chaos.topology import Embedded, EmbeddedPostgres
+from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.rounds import play, table
+from tests.chaos.topology import Embedded, EmbeddedPostgres, Replicated
 
-TOPOLOGIES = {"sqlite": Embedded, "postgresql": EmbeddedPostgres}
+TOPOLOGIES = {"sqlite": Embedded, "postgresql": EmbeddedPostgres, "replicated": Replicated}
 
 
 def main() -> int:
@@ -22,15 +23,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="in all, shared by the platforms")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--on", choices=TOPOLOGIES, help="only this platform")
+    parser.add_argument("--fault", default="", help="only faults with this in their names")
     asked = parser.parse_args()
     logging.disable(logging.WARNING)
-    names = [asked.on] if asked.on else list(TOPOLOGIES)
+    names = [name for name in TOPOLOGIES if asked.on in (None, name) and _faults(name, asked.fault)]
     tables, wrong = [], 0
     for number, name in enumerate(names):
         rounds = asked.rounds // len(names) + (number < asked.rounds % len(names))
         folder = Path(tempfile.mkdtemp(prefix="rf-chaos-"))
         topology = TOPOLOGIES[name](folder)
-        played = play(topology, rounds, asked.seed, _show)
+        played = play(topology, _faults(name, asked.fault), rounds, asked.seed, at_length=True)
         tables.append(table(topology, asked.seed, played))
         wrong += sum(len(one.problems) for one in played)
         if not wrong:
@@ -41,10 +43,8 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _show(done: Round) -> None:
-    print(f"{done.number:>3} {done.fault}: back after {done.recovered_s:.2f} s", file=sys.stderr, flush=True)
-    for problem in done.problems:
-        print(f"    {problem}", file=sys.stderr, flush=True)
+def _faults(platform: str, word: str) -> list[Fault]:
+    return [fault for fault in FAULTS[TOPOLOGIES[platform]] if word in fault.name]
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psutil
 
-from tests.chaos.topology import Embedded, EmbeddedPostgres
+from tests.chaos.topology import Embedded, EmbeddedPostgres, Replicated
 from tests.running import until
 
+REPLACED_S = 300.0
 Mend = Callable[[], None]
 
 
@@ -22,6 +24,10 @@ class Fault:
     name: str
     begin: Callable[[Any, random.Random], Mend]
     lasts_s: tuple[float, float] = (0.0, 1.0)
+    at_length_s: tuple[float, float] | None = None
+    """The time where there is time."""
+    is_unseen: bool = False
+    """No call of clients that follow the retry policy fails."""
 
 
 def _nothing() -> None:
@@ -91,58 +97,127 @@ def _slow_clients(here: Embedded, chance: random.Random) -> Mend:
     return mend
 
 
-def _kill_server(here: EmbeddedPostgres, chance: random.Random) -> Mend:
-    here.server.kill()
-    return here.server.start
+def _kill_server(name: str, here: Embedded, chance: random.Random) -> Mend:
+    here.servers[name].kill()
+    return here.servers[name].start
 
 
-def _cut_server(here: EmbeddedPostgres, chance: random.Random) -> Mend:
-    here.database.refuses = chance.random() < 0.5
-    here.database.cut()
+def _cut_server(name: str, here: Embedded, chance: random.Random) -> Mend:
+    proxy = here.proxies[name]
+    proxy.refuses = chance.random() < 0.5
+    proxy.cut()
 
     def mend() -> None:
-        here.database.refuses = False
+        proxy.refuses = False
 
     return mend
 
 
-def _slow_server(here: EmbeddedPostgres, chance: random.Random) -> Mend:
-    here.database.delay_s = chance.uniform(0.01, 0.1)
+def _slow_server(name: str, here: Embedded, chance: random.Random) -> Mend:
+    proxy = here.proxies[name]
+    proxy.delay_s = chance.uniform(0.01, 0.1)
 
     def mend() -> None:
-        here.database.delay_s = 0.0
+        proxy.delay_s = 0.0
 
     return mend
 
 
-def _read_only_server(here: EmbeddedPostgres, chance: random.Random) -> Mend:
+def _silent_server(name: str, here: Embedded, chance: random.Random) -> Mend:
+    """As behind a network that lost its way: nothing is refused, and nothing answered."""
+    here.proxies[name].stands_still = True
+
+    def mend() -> None:
+        here.proxies[name].stands_still = False
+
+    return mend
+
+
+def _empty_redis(here: Replicated, chance: random.Random) -> Mend:
+    here.servers["Redis"].empty()
+    return _nothing
+
+
+def _kill_replica(service: str, here: Replicated, chance: random.Random) -> Mend:
+    chance.choice(here.processes(service)).kill()
+    return _nothing
+
+
+def _restart_each(here: Replicated, chance: random.Random) -> Mend:
+    """Every process one after the other ends in order, and is replaced."""
+    for service in here.running.pids():
+        if service in ("envoy", "risk"):
+            continue  # no service, and trading's process
+        for at in range(len(here.processes(service))):
+            ending = here.processes(service)[at]
+            ending.terminate()
+            until(lambda ending=ending: not ending.is_running(), REPLACED_S)
+    until(here.is_whole, REPLACED_S)
+    return _nothing
+
+
+def _suspend_owner(here: Replicated, chance: random.Random) -> Mend:
+    """A replica of trading stands still for longer than its leases last."""
+    owner = here.processes("trading")[chance.choice(sorted(here.owners("trading").items()))[1]]
+    owner.suspend()
+    return owner.resume
+
+
+def _read_only_server(here: Embedded, chance: random.Random) -> Mend:
     """As a standby that was not promoted: transactions only read."""
 
     def set_it(value: str) -> None:
-        here.server.sql(f"ALTER SYSTEM SET default_transaction_read_only = {value}", "postgres", "postgres")
-        here.server.sql("SELECT pg_reload_conf()", "postgres", "postgres")
+        here.servers["PostgreSQL"].sql(
+            f"ALTER SYSTEM SET default_transaction_read_only = {value}", "postgres", "postgres"
+        )
+        here.servers["PostgreSQL"].sql("SELECT pg_reload_conf()", "postgres", "postgres")
 
     set_it("on")
     return lambda: set_it("off")
 
 
+_VENUE_AND_CLIENTS = [
+    Fault("venue refuses", _venue_refuses, (0.5, 1.5)),
+    Fault("venue is late", _venue_is_late, (0.5, 2.0)),
+    Fault("clients cut off", _cut_clients),
+    Fault("clients' network slow", _slow_clients, (0.5, 1.5)),
+]
+_PROCESSES = [Fault("kill -9 of Envoy", _kill_envoy), Fault("kill -9 of a worker", _kill_worker)]
+_PLATFORM = Fault("kill -9 of the platform", _kill_platform)
+AWAY_S = (5.0, 20.0)
+
+
+def _server_faults(name: str) -> list[Fault]:
+    return [
+        Fault(f"kill -9 of {name}", partial(_kill_server, name), (0.0, 3.0)),
+        Fault(f"{name} cut off", partial(_cut_server, name)),
+        Fault(f"{name} slow", partial(_slow_server, name), (0.5, 1.5)),
+    ]
+
+
 FAULTS: dict[type[Embedded], list[Fault]] = {
-    Embedded: [
-        Fault("kill -9 of the platform", _kill_platform),
-        Fault("kill -9 of Envoy", _kill_envoy),
-        Fault("kill -9 of a worker", _kill_worker),
-        Fault("disk full", _disk_full, (0.5, 2.0)),
-        Fault("venue refuses", _venue_refuses, (0.5, 1.5)),
-        Fault("venue is late", _venue_is_late, (0.5, 2.0)),
-        Fault("clients cut off", _cut_clients),
-        Fault("clients' network slow", _slow_clients, (0.5, 1.5)),
-    ],
+    Embedded: [_PLATFORM, *_PROCESSES, Fault("disk full", _disk_full, (0.5, 2.0)), *_VENUE_AND_CLIENTS],
     EmbeddedPostgres: [
-        Fault("kill -9 of PostgreSQL", _kill_server, (0.0, 3.0)),
-        Fault("PostgreSQL cut off", _cut_server),
-        Fault("PostgreSQL slow", _slow_server, (0.5, 1.5)),
+        *_server_faults("PostgreSQL"),
         Fault("PostgreSQL read-only", _read_only_server, (0.5, 1.5)),
-        Fault("kill -9 of the platform", _kill_platform),
+        _PLATFORM,
+    ],
+    Replicated: [
+        *(
+            Fault(f"kill -9 of one of {service}", partial(_kill_replica, service))
+            for service in ("trading", "strategy", "market", "auth", "user", "config")
+        ),
+        Fault("kill -9 of engine", partial(_kill_replica, "engine")),
+        *_PROCESSES,
+        Fault("one of trading stands still", _suspend_owner, (5.0, 6.0), (15.0, 15.0)),
+        *(fault for name in ("PostgreSQL", "Redis", "RabbitMQ") for fault in _server_faults(name)),
+        *(
+            Fault(f"{name} away", partial(_silent_server, name), (1.0, 3.0), AWAY_S)
+            for name in ("PostgreSQL", "Redis", "RabbitMQ")
+        ),
+        Fault("Redis emptied", _empty_redis),
+        Fault("rolling restart", _restart_each, (0.0, 0.0), is_unseen=True),
+        *_VENUE_AND_CLIENTS,
     ],
 }
 """The faults of each kind of platform."""

@@ -54,6 +54,7 @@ class TcpProxy:
         if self.refuses:
             writer.transport.abort()
             return
+        await self._moves()
         try:
             there_reader, there = await asyncio.open_connection(*self._target())
         except OSError:
@@ -67,13 +68,16 @@ class TcpProxy:
             for one in (writer, there):
                 one.transport.abort()
 
+    async def _moves(self) -> None:
+        while self.stands_still:
+            await asyncio.sleep(0.01)
+
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(CHUNK):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
-                while self.stands_still:
-                    await asyncio.sleep(0.01)
+                await self._moves()
                 writer.write(chunk)
                 await writer.drain()
         # One side is closed: so is the other, as of a connection that is lost.

@@ -53,6 +53,27 @@ def test_bytes_go_both_ways_until_they_are_cut_at_both_ends(echo):
     proxy.close()
 
 
+def test_what_stands_still_goes_on_in_its_order_afterwards(echo):
+    address, _ = echo
+    proxy = TcpProxy(lambda: address)
+    with socket.create_connection(("127.0.0.1", proxy.port), 10) as before:
+        before.sendall(b"1")
+        assert before.recv(10) == b"1"
+        proxy.stands_still = True
+        with socket.create_connection(("127.0.0.1", proxy.port), 10) as meanwhile:
+            for client in (before, meanwhile):
+                client.sendall(b"2")
+                client.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    client.recv(10)
+                client.settimeout(10)
+                client.sendall(b"3")
+            proxy.stands_still = False
+            for client in (before, meanwhile):
+                assert client.recv(1) + client.recv(1) == b"23"
+    proxy.close()
+
+
 def test_without_a_target_a_connection_is_closed():
     proxy = TcpProxy(lambda: ("127.0.0.1", 1))
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as client, pytest.raises(ConnectionError):

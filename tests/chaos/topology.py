@@ -1,9 +1,12 @@
 """Platforms that are disturbed: how they are started, reached and checked. Each lists its faults in `faults.py`."""
 
 import asyncio
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from services import registry
@@ -11,26 +14,42 @@ from services.commands.verify.run import Outcome, verify_all
 from services.kernel.runtime import settings
 from tests.chaos.proxy import TcpProxy
 from tests.chaos.trader import SYMBOL, Trader
-from tests.postgres import PostgresServer, installed_server
+from tests.e2e.processes import Processes
+from tests.postgres import installed_server
+from tests.rabbitmq import installed_broker
+from tests.redis_server import installed_redis
 from tests.running import Client, Running, until
 
 STRATEGY = "MovingAverageStrategy"
-GRACE_S = 10.0
+GRACE_S = 60.0
+"""Time for what differs to agree; the machine may be busy with others."""
 START_S = 600.0
+CLOCK_AHEAD = Path(__file__).with_name("clock_ahead")
 
 
 class Embedded:
     """`redfire up` with files of SQLite, its edge behind a proxy; the proxy's port stays the same over restarts."""
 
     name = "embedded"
+    servers: Mapping[str, Any] = {}
+    """Servers of its own that it runs on, by their names."""
+    proxies: Mapping[str, TcpProxy] = {}
+    """The proxy before each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.running = Running("--feed", "sim:11", data_dir=folder / "data", env=self._environment())
+        self.running = self._platform(folder / "data")
         self.edge = TcpProxy(lambda: _address(str(self.running.addresses["edge"])))
+
+    def _platform(self, data_dir: Path) -> Running:
+        return Running("--feed", "sim:11", data_dir=data_dir, env=self._environment())
 
     def _environment(self) -> dict[str, str]:
         return {}
+
+    def _by_proxy(self, server: str, url: str) -> str:
+        """The address of a server for the platform."""
+        return url.replace(f":{self.servers[server].port}/", f":{self.proxies[server].port}/")
 
     @property
     def url(self) -> str:
@@ -58,10 +77,16 @@ class Embedded:
         self.running.start(START_S)
 
     def stop(self) -> None:
-        """Stop it for good."""
+        """Stop it for good, with its servers."""
         self.edge.close()
         if self.running.process is not None and self.running.process.poll() is None:
             self.running.kill9(children_too=True)
+        for part in (*self.proxies.values(), *self.servers.values()):
+            part.close()
+
+    def is_whole(self) -> bool:
+        """Test that nothing of it is away."""
+        return True
 
     def set_engine(self, key: str, value: float) -> None:
         """Set a live setting of the engine, as an administrator does."""
@@ -97,16 +122,19 @@ class EmbeddedPostgres(Embedded):
     name = "embedded on PostgreSQL"
 
     def __init__(self, folder: Path) -> None:
-        self.server: PostgresServer = installed_server(fsync=True)
-        self.database = TcpProxy(lambda: ("127.0.0.1", self.server.port))
+        self.servers = self._servers()
+        self.proxies = _before(self.servers)
         super().__init__(folder)
         self._migrate()
 
+    def _servers(self) -> dict[str, Any]:
+        return {"PostgreSQL": installed_server(fsync=True)}
+
     def _environment(self) -> dict[str, str]:
-        return {"REDFIRE_DATABASE__URL": self.server.url().replace(f":{self.server.port}/", f":{self.database.port}/")}
+        return {"REDFIRE_DATABASE__URL": self._by_proxy("PostgreSQL", self.servers["PostgreSQL"].url())}
 
     def _database(self) -> dict[str, str]:
-        return {"url": self.server.url()}
+        return {"url": self.servers["PostgreSQL"].url()}
 
     def _migrate(self) -> None:
         from click.testing import CliRunner
@@ -114,14 +142,60 @@ class EmbeddedPostgres(Embedded):
         from services.cli import cli
 
         arguments = ["migrate", "--data-dir", str(self.running.data_dir)]
-        done = CliRunner().invoke(cli, arguments, env={"REDFIRE_DATABASE__URL": self.server.url()})
+        done = CliRunner().invoke(cli, arguments, env={"REDFIRE_DATABASE__URL": self.servers["PostgreSQL"].url()})
         assert done.exit_code == 0, done.output
 
-    def stop(self) -> None:
-        """Stop it and its server."""
-        super().stop()
-        self.database.close()
-        self.server.close()
+
+class Replicated(EmbeddedPostgres):
+    """`redfire up --processes --replicas 2`, on PostgreSQL, Redis and RabbitMQ of its own, each behind a proxy.
+
+    The clocks of the second replicas are ahead.
+    """
+
+    name = "two replicas in processes on PostgreSQL, Redis and RabbitMQ"
+    running: Processes
+
+    def _servers(self) -> dict[str, Any]:
+        return {"PostgreSQL": installed_server(), "Redis": installed_redis(), "RabbitMQ": installed_broker()}
+
+    def _platform(self, data_dir: Path) -> Running:
+        return Processes(
+            "--processes", "--replicas", "2", "--feed", "sim:11", data_dir=data_dir, env=self._environment()
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **super()._environment(),
+            "REDFIRE_REDIS__URL": self._by_proxy("Redis", self.servers["Redis"].url),
+            "REDFIRE_EVENTS__URL": self._by_proxy("RabbitMQ", self.servers["RabbitMQ"].url),
+            "PYTHONPATH": os.pathsep.join([str(CLOCK_AHEAD), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        }
+
+    def _migrate(self) -> None:
+        """Left to `up`."""
+
+    def is_whole(self) -> bool:
+        """Test that every replica serves."""
+        try:
+            return self.running.is_whole()
+        except (httpx.HTTPError, ValueError):
+            return False
+
+    def processes(self, service: str) -> list[psutil.Process]:
+        """The replicas of a service, in the order of their addresses."""
+        pids = until(lambda: self.is_whole() and self.running.pids()[service], START_S)
+        return [psutil.Process(pid) for pid in pids]
+
+    def owners(self, service: str) -> dict[int, int]:
+        """Number of the replica that owns each shard, as the leases have it."""
+        leases = "SELECT shard, address FROM shard_leases WHERE owner <> '' AND expires_at > now()"
+        addresses = self.running.addresses_of(service)
+        rows = (row.split("|") for row in self.servers["PostgreSQL"].sql(leases, f"{service}_db").splitlines())
+        return {int(shard): addresses.index(address) for shard, address in rows}
+
+
+def _before(servers: Mapping[str, Any]) -> dict[str, TcpProxy]:
+    return {name: TcpProxy(lambda port=server.port: ("127.0.0.1", port)) for name, server in servers.items()}
 
 
 def _classes(owner: Trader) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -16,7 +17,10 @@ from tests.running import PASSWORD, until
 SYMBOL = "rb2701.SHFE"
 # Answers that leave open what became of a request: it is repeated with the same key.
 OPEN = frozenset({500, 502, 503, 504, 429, 408})
-PAUSE_S, BACK_OFF_S, PATIENCE_S = 0.1, 0.4, 120.0
+NEVER = frozenset({500, 401})
+"""Answers that no fault accounts for."""
+PAUSE_S, PATIENCE_S = 0.1, 120.0
+RETRIED_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 0.05, 1.0
 
 
 @dataclass
@@ -37,6 +41,8 @@ class ClientRecord:
     """By the trade's id: the quantity, as the stream told it."""
     statuses: Counter[int] = field(default_factory=Counter)
     """Answers of the edge by HTTP status; 0 for none."""
+    given_up: int = 0
+    """Calls that had no answer by the retry policy."""
     problems: list[str] = field(default_factory=list)
     """Two answers that do not agree."""
 
@@ -47,7 +53,8 @@ class Trader(threading.Thread):
     def __init__(self, url: str, name: str, seed: int) -> None:
         super().__init__(daemon=True)
         self.http = httpx.Client(base_url=url, timeout=10)
-        self.user, self.chance = name, random.Random(seed)
+        self.user, self.chance, self._jitter = name, random.Random(seed), random.Random()
+        self._asked_at = 0.0
         self.record = ClientRecord()
         self.acknowledgements: deque[tuple[float, float]] = deque(maxlen=2000)
         """Times at which orders were asked for, and acknowledged; the last ones."""
@@ -84,6 +91,12 @@ class Trader(threading.Thread):
     def acknowledged_since(self, time_: float) -> float | None:
         """Time of the first acknowledgement of an order that was asked for since then; None: none yet."""
         return next((answered for asked, answered in list(self.acknowledgements) if asked >= time_), None)
+
+    def longest_gap(self, since: float) -> float:
+        """The longest time without an acknowledgement, from the last one before `since` up to the last one at all."""
+        times = [answered for _, answered in list(self.acknowledgements)]
+        first = max((index for index, time_ in enumerate(times) if time_ < since), default=0)
+        return max((later - time_ for time_, later in pairwise(times[first:])), default=0.0)
 
     def pause(self) -> None:
         """Ask for nothing more; what was asked is answered when this returns."""
@@ -167,10 +180,9 @@ class Trader(threading.Thread):
 
     def _create(self, key: str, body: dict[str, Any]) -> None:
         self.record.bodies[key] = body
-        asked_at = time.monotonic()
         answer = self._call("POST", "/api/trading/orders", {**body, "clientOrderId": key})
         if self._note(key, answer, lambda document: {key: document["order"]["orderId"]}):
-            self.acknowledgements.append((asked_at, time.monotonic()))
+            self.acknowledgements.append((self._asked_at, time.monotonic()))
 
     def _group(self) -> None:
         keys, quantity = [self._key() for _ in range(3)], str(self.chance.randint(1, 2))
@@ -242,19 +254,35 @@ class Trader(threading.Thread):
         self.record.bodies[key] = {"close": SYMBOL}
         self.record.refused[key] = ""  # repeated with the same key it may close something else: it is only asked once
         self._call(
-            "POST", f"/api/trading/positions/{SYMBOL}:close", {"clientOrderId": key, "side": "POSITION_SIDE_LONG"}
+            "POST",
+            f"/api/trading/positions/{SYMBOL}:close",
+            {"clientOrderId": key, "side": "POSITION_SIDE_LONG"},
+            once=True,
         )
 
-    def _call(self, method: str, path: str, body: Any = None) -> httpx.Response | None:
+    def _call(self, method: str, path: str, body: Any = None, once: bool = False) -> httpx.Response | None:
+        """The answer by the retry policy: what leaves the outcome open is asked again, longer pauses between."""
+        end, pause_s = time.monotonic() + RETRIED_S, FIRST_PAUSE_S
+        while True:
+            answer = self._try(method, path, body)
+            if once or (answer is not None and answer.status_code not in OPEN):
+                return answer
+            if time.monotonic() > end or self._ended.is_set():
+                self.record.given_up += 1
+                return answer
+            time.sleep(pause_s * self._jitter.uniform(0.5, 1.0))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _try(self, method: str, path: str, body: Any) -> httpx.Response | None:
+        self._asked_at = time.monotonic()
         try:
             answer = self.http.request(method, path, json=body)
         except httpx.HTTPError:
             self.record.statuses[0] += 1
-            time.sleep(self.chance.uniform(0.05, BACK_OFF_S))
             return None
         self.record.statuses[answer.status_code] += 1
-        if answer.status_code in OPEN:
-            time.sleep(self.chance.uniform(0.05, BACK_OFF_S))
+        if answer.status_code in NEVER:
+            self.record.problems.append(f"{self.user}: {method} {path}: {answer.status_code} {answer.text}")
         return answer
 
     # Following
