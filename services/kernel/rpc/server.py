@@ -8,7 +8,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,17 @@ class Handler:
             raise Invalid(f"not a {self.request_class.DESCRIPTOR.full_name}") from None
 
 
+class _ByPath(grpc.GenericRpcHandler):
+    """gRPC's handlers of all services."""
+
+    def __init__(self, services: Mapping[str, Mapping[str, Any]]) -> None:
+        self._handlers = {f"/{name}/{rpc}": one for name, rpcs in services.items() for rpc, one in rpcs.items()}
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a path; None where there is none."""
+        return self._handlers.get(handler_call_details.method)
+
+
 class Handlers:
     """All RPCs that this process serves."""
 
@@ -63,7 +74,7 @@ class Handlers:
         self._tracing = tracing
         self.by_path: dict[str, Handler] = {}
         self.services: dict[str, str] = {}  # gRPC service → RedFire service
-        self._network: list[tuple[str, dict[str, Any]]] = []
+        self._network: dict[str, dict[str, Any]] = {}  # by gRPC service and RPC
 
     def add(self, owner: str, servicer: Any) -> None:
         """Wrap all RPCs of a servicer that belongs to the RedFire service `owner`."""
@@ -82,12 +93,13 @@ class Handlers:
             self.by_path[handler.policy.full_name] = handler
             network[rpc] = _network_handler(handler)
         self.services[name] = owner
-        self._network.append((name, network))
+        self._network[name] = network
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve everything on a network server."""
-        for name, handlers in self._network:
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        # One handler that knows every path: of one for each service gRPC asks each, for each call.
+        server.add_generic_rpc_handlers((_ByPath(self._network),))
+        for name, handlers in self._network.items():
             # gRPC takes calls one by one, and those of a registered method from a line of their own: thousands of
             # streams that clients open at once do not stand before an order.
             policies = {rpc: self.by_path[f"/{name}/{rpc}"].policy for rpc in handlers}
