@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 BENCHES = (
-    *("tick_path", "engine_to_subscriber", "fan_out", "streams", "order_path", "reading", "tick_to_order", "history"),
+    *("tick_path", "engine_to_subscriber", "fan_out", "streams", "order_path", "processes", "reading"),
+    *("tick_to_order", "history"),
 )
 LIMIT_S = 600.0
 
