@@ -249,7 +249,7 @@ async def pass_events_on(plans):
     inbox.subscribe("user.registered", apply)
     await inbox.accept([Delivery("user.registered", event_of(new_id()).SerializeToString()) for _ in range(3)])
     for loop, is_done in (
-        (outbox.relay, lambda: len(transport.published) >= 3_000),
+        (outbox.run, lambda: len(transport.published) >= 3_000),
         (inbox.run, lambda: len(applied) >= 30),
     ):
         task = asyncio.create_task(loop())

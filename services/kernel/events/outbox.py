@@ -1,5 +1,8 @@
 """The outbox: events written in the transaction of their change, and published from there, oldest first.
 
+Of the replicas of a service one publishes, by a lease; a commit at another wakes it. One whose transport takes nothing
+leaves it to another for a while, which may reach the broker.
+
 What a transport does not take is published again until it does, later each time; what lies behind it waits, so that
 order is kept. What cannot be read any more is a dead letter at once: it stays in the table with `is_dead` set, is
 counted (`outbox_dead_letters_total`) and logged, and holds up nobody.
@@ -7,6 +10,7 @@ counted (`outbox_dead_letters_total`) and logged, and holds up nobody.
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from prometheus_client import Counter, Gauge
@@ -23,6 +27,7 @@ from services.kernel.errors import RedFireError
 from services.kernel.events.contract import UnreadableEvent, aggregate_of, read_event
 from services.kernel.events.transport import Message, Transport
 from services.kernel.identifiers import new_id
+from services.kernel.shards.leases import Leases, SoleLeases
 from services.kernel.tasks import wait_for_event
 
 log = logging.getLogger(__name__)
@@ -30,6 +35,9 @@ BATCH = 500
 # A commit wakes the relay; this is for what another process left, such as `redfire admin create-user`.
 LOOK_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
+GIVE_UP_S = 5.0
+"""Time for which a transport may take nothing before another replica tries."""
+RELAY = "outbox"
 dead_letters = Counter("outbox_dead_letters_total", "Events of an outbox that could not be read.", ["database"])
 waiting_events = Gauge("outbox_waiting_events", "Events of an outbox that the transport does not take.", ["database"])
 
@@ -46,9 +54,15 @@ class Outbox:
     """A producer's outbox and its relay."""
 
     def __init__(
-        self, name: str, database: Database, row: type[DeclarativeBase], transport: Transport, clock: Clock
+        self,
+        name: str,
+        database: Database,
+        row: type[DeclarativeBase],
+        transport: Transport,
+        clock: Clock,
+        leases: Leases | None = None,
     ) -> None:
-        """`name` is the service's."""
+        """`name` is the service's; without `leases` this is the only process that publishes."""
         self._name = name
         self._database = database
         self._transport = transport
@@ -61,6 +75,8 @@ class Outbox:
         self._select = waiting.order_by(table.c.event_id).limit(BATCH)
         self._fresh, self._ready = asyncio.Event(), asyncio.Event()
         transport.on_ready(self._ready.set)
+        self._leases = leases or SoleLeases(lambda: "")
+        self._leases.on_notified(RELAY, self._fresh.set)
         self._warned = False
 
     def carries(self, routing_key: str) -> bool:
@@ -84,12 +100,21 @@ class Outbox:
         return self._insert, self._values(event)
 
     def wake(self) -> None:
-        """Publish what was committed now, not when the relay looks next."""
+        """Have what was committed published now, not when the relay looks next."""
         self._fresh.set()
+        if self._leases.epoch(RELAY) is None:
+            self._leases.notify(RELAY)
 
-    async def relay(self) -> None:
-        """Publish what is in the outbox, oldest first, until cancelled."""
+    async def run(self) -> None:
+        """Publish what is in the outbox whenever this process has the lease, until cancelled."""
+        while True:
+            await self._leases.while_held(RELAY, self._relay)
+            await wait_for_event(self._ready, LONGEST_PAUSE_S)
+
+    async def _relay(self) -> None:
+        """Publish what is in the outbox, oldest first, until the transport has taken nothing for a while."""
         pause_s = FIRST_PAUSE_S
+        took_at = time.monotonic()
         while True:
             self._fresh.clear()
             self._ready.clear()
@@ -97,8 +122,12 @@ class Outbox:
             messages = await self._read(rows)
             published = await self._publish(messages)
             await self._forget(published)
+            if published or not messages:
+                took_at = time.monotonic()
             if len(published) < len(messages):
                 await self._show_waiting()
+                if time.monotonic() - took_at > GIVE_UP_S:
+                    return
                 # A commit is no reason to try sooner.
                 await wait_for_event(self._ready, pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

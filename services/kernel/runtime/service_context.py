@@ -103,9 +103,10 @@ class ServiceContext:
         return self._resources.leases(database)
 
     def outbox(self, database: Database, row: type[DeclarativeBase]) -> Outbox:
-        """The service's outbox, published while the process runs."""
-        outbox = Outbox(self.service_name, database, row, self._resources.events, self._resources.clock)
-        self.background("outbox", outbox.relay)
+        """The service's outbox, published while the process runs; of several replicas by one."""
+        leases = self.leases(database)
+        outbox = Outbox(self.service_name, database, row, self._resources.events, self._resources.clock, leases)
+        self.background("outbox", outbox.run)
         return outbox
 
     def inbox(self, database: Database, row: type[DeclarativeBase]) -> Inbox:

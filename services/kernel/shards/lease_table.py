@@ -128,8 +128,9 @@ class LeaseTable:
         await self._fetch("DELETE FROM named_leases WHERE name = $1", MEMBER + self._holder)
 
     async def notify(self, payload: str) -> None:
-        """Notify the other holders."""
-        await self._fetch("SELECT pg_notify($1, $2)", self._table, payload)
+        """Notify the other holders; not waiting for the disk, for there is nothing to keep."""
+        statement = "SELECT set_config('synchronous_commit', 'off', TRUE), pg_notify($1, $2)"
+        await self._fetch(statement, self._table, payload)
 
     def discard(self) -> None:
         """Let the connection go; the next step makes another."""

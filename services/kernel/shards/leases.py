@@ -22,6 +22,12 @@ class Leases(Protocol):
         Work that ends, or raises, gives the lease up and ends this too.
         """
 
+    def on_notified(self, topic: str, hook: Callable[[], None]) -> None:
+        """Call a hook when a process notifies the others of a topic."""
+
+    def notify(self, topic: str) -> None:
+        """Notify the other processes, soon; one that is cut off from the database misses it."""
+
     async def release(self) -> None:
         """Give everything up at an orderly stop."""
 
@@ -43,6 +49,12 @@ class SoleLeases:
     async def while_held(self, name: str, work: Work) -> None:
         """Work."""
         await work()
+
+    def on_notified(self, topic: str, hook: Callable[[], None]) -> None:
+        """Nobody else is there to notify."""
+
+    def notify(self, topic: str) -> None:
+        """Nobody else is there."""
 
     async def release(self) -> None:
         """Nobody could take them."""

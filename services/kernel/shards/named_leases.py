@@ -10,6 +10,9 @@ from services.kernel.shards.leases import Work
 from services.kernel.shards.renewal import LeaseHolder
 from services.kernel.tasks import Tasks
 
+NOTIFY_PAUSE_S = 0.01
+"""Time between two notifications: what happens meanwhile needs none of its own."""
+
 
 class SharedLeases(LeaseHolder):
     """Leases that processes share by the table `named_leases`; the first that wants a free one has it."""
@@ -23,6 +26,9 @@ class SharedLeases(LeaseHolder):
         self._wanted: set[str] = set()
         self._owners: dict[str, str] = {}
         self._running: asyncio.Task[None] | None = None
+        self._hooks: dict[str, Callable[[], None]] = {}
+        self._topics: set[str] = set()
+        self._notifying: asyncio.Task[None] | None = None
 
     def epoch(self, name: str) -> int | None:
         """The epoch, unless the lease may have ended."""
@@ -47,12 +53,23 @@ class SharedLeases(LeaseHolder):
             self._wanted.discard(name)
             await asyncio.shield(self._give_up([name]))
 
+    def on_notified(self, topic: str, hook: Callable[[], None]) -> None:
+        """Call a hook when a process notifies of a topic, this one too; heard while a lease is wanted here."""
+        self._hooks[topic] = hook
+
+    def notify(self, topic: str) -> None:
+        """Notify all processes, soon."""
+        self._topics.add(topic)
+        if self._notifying is None or self._notifying.done():
+            self._notifying = self._tasks.spawn("leases.notify", self._notify())
+
     async def release(self) -> None:
         """Give everything up at an orderly stop."""
         self._wanted.clear()
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        for task in (self._running, self._notifying):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._give_up(list(self.held))
         self.table.discard()
 
@@ -65,8 +82,10 @@ class SharedLeases(LeaseHolder):
         try:
             while not task.done() and self.epoch(name) == epoch:
                 changed = asyncio.ensure_future(self.changed(1.0))
-                await asyncio.wait([task, changed], return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                try:
+                    await asyncio.wait([task, changed], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
         finally:
             is_done = task.done()
             task.cancel()
@@ -83,6 +102,20 @@ class SharedLeases(LeaseHolder):
                 await self.table.drop(gone)
             except LOST:
                 self.table.discard()
+
+    async def _notify(self) -> None:
+        while self._topics:
+            try:
+                await self.table.notify(self._topics.pop())
+            except LOST:
+                self.table.discard()
+            await asyncio.sleep(NOTIFY_PAUSE_S)
+
+    def _notified(self, payload: str) -> None:
+        if not payload:
+            super()._notified(payload)
+        elif hook := self._hooks.get(payload):
+            hook()
 
     def _lost(self, keys: Collection[str]) -> None:
         """Nothing: who works looks by itself."""

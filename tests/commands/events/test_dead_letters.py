@@ -63,7 +63,7 @@ class Folder:
         outbox = Outbox("user", database, user_models.OutboxRow, LeftToRelay(), Clock())
         write, values = outbox.write(outbox.event(KEY))
         await database.writer().submit([(write, {**values, "payload": b"\xff"})])
-        async with running(outbox.relay):
+        async with running(outbox.run):
             await until(lambda: asyncio.to_thread(self.letters, "--service", "user"), 20)
         await database.close()
 

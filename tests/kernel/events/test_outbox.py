@@ -59,7 +59,7 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def running(self):
-        task = asyncio.ensure_future(self.outbox.relay())
+        task = asyncio.ensure_future(self.outbox.run())
         try:
             yield
         finally:

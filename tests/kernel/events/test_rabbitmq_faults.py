@@ -48,7 +48,7 @@ class World:
         await self.consumer.database.close()
 
     def running(self):
-        return running(self.transport.run, self.producer.outbox.relay, self.consumer.inbox.run)
+        return running(self.transport.run, self.producer.outbox.run, self.consumer.inbox.run)
 
     async def add(self, count):
         """So many events, of some users in turn."""
@@ -158,7 +158,7 @@ async def test_a_consumer_that_is_killed_after_its_commit_applies_once(broker, t
     folder = tmp_path / "data"
     folder.mkdir()
     async with _world(broker.url, folder) as world:
-        async with running(_Publishing(broker.url, world).run, world.producer.outbox.relay):
+        async with running(_Publishing(broker.url, world).run, world.producer.outbox.run):
             await world.add(20)
             await until(world._outbox_empty, WAIT_S)
         for _ in range(3):

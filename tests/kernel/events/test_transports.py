@@ -55,7 +55,7 @@ class World:
         self.producer, self.consumer = Producer(transport, databases), Consumer(transport, databases)
 
     def running(self, *others):
-        loops = [self.producer.outbox.relay, self.consumer.inbox.run, *others]
+        loops = [self.producer.outbox.run, self.consumer.inbox.run, *others]
         if isinstance(self.transport, RabbitMq):
             loops.append(self.transport.run)
         return running(*loops)

@@ -101,6 +101,19 @@ async def test_work_that_raises_gives_the_lease_up_and_says_why(workers):
     assert first.leases.epoch("other") is None and first.is_working
 
 
+async def test_a_notification_reaches_the_others_and_what_comes_at_once_needs_one(workers):
+    heard = []
+    for worker in workers:
+        worker.leases.on_notified("news", lambda worker=worker: heard.append(worker))
+    await until(lambda: working(workers), LONG_S)
+    for _ in range(1000):
+        workers[0].leases.notify("news")
+    await until(lambda: workers[1] in heard, LONG_S)
+    workers[1].leases.notify("news")
+    await until(lambda: heard[-1] is workers[0], LONG_S)
+    assert len(heard) < 100
+
+
 async def test_a_lease_is_wanted_once_by_a_process(workers):
     with pytest.raises(ValueError, match="relay"):
         await workers[0].leases.while_held("relay", workers[0].work)
