@@ -109,9 +109,10 @@ async def test_a_notification_reaches_the_others_and_what_comes_at_once_needs_on
     for _ in range(1000):
         workers[0].leases.notify("news")
     await until(lambda: workers[1] in heard, LONG_S)
-    workers[1].leases.notify("news")
-    await until(lambda: heard[-1] is workers[0], LONG_S)
     assert len(heard) < 100
+    heard.clear()
+    workers[1].leases.notify("news")
+    await until(lambda: workers[0] in heard, LONG_S)
 
 
 async def test_a_lease_is_wanted_once_by_a_process(workers):
