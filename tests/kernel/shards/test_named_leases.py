@@ -105,7 +105,7 @@ async def test_a_notification_reaches_the_others_and_what_comes_at_once_needs_on
     heard = []
     for worker in workers:
         worker.leases.on_notified("news", lambda worker=worker: heard.append(worker))
-    await until(lambda: working(workers), LONG_S)
+    await until(lambda: all(worker.leases.owner("relay") for worker in workers), LONG_S)
     for _ in range(1000):
         workers[0].leases.notify("news")
     await until(lambda: workers[1] in heard, LONG_S)
