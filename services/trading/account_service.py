@@ -102,7 +102,7 @@ class AccountService:
         key = fingerprint("close", symbol, side, quantity)
         effect = PositionEffect.CLOSE
         held = [p for p in account.positions.values() if p.symbol == symbol and side in (None, p.side)]
-        earlier = await self._orders.find_by_client(account.account_id, client_order_id)
+        earlier = await self._orders.find_by_client(user_id, account.account_id, client_order_id)
         if earlier is None:
             if not held:
                 raise InsufficientPosition(f"nothing of {symbol} is held", symbol=symbol)

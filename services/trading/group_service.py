@@ -93,7 +93,8 @@ class GroupService:
             if isinstance(refusal, ClientOrderIdReused):
                 raise
             for order in orders:
-                if await self._store.find_by_client(account.account_id, order.client_order_id) is not None:
+                earlier_order = await self._store.find_by_client(user_id, account.account_id, order.client_order_id)
+                if earlier_order is not None:
                     raise ClientOrderIdReused(client_order_id=order.client_order_id) from None
             raise
 

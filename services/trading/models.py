@@ -1,4 +1,4 @@
-"""The tables of trading. Keys lead with the owner, the sharding column.
+"""The tables of trading. Keys have the owner, by whose hash the large tables are partitioned on PostgreSQL.
 
 Columns that are added have a `server_default`: a version starts on the data of the one before (kernel.database).
 """
@@ -9,9 +9,12 @@ from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String,
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument
+from services.kernel.data.partitions import by_hash
 from services.kernel.events.inbox import InboxColumns
 from services.kernel.events.outbox import OutboxColumns
 from services.kernel.shards.columns import NamedLeaseColumns, ShardLeaseColumns
+
+PARTITIONS = 16
 
 
 class Base(DeclarativeBase):
@@ -52,10 +55,11 @@ class OrderRow(Base):
     __tablename__ = "orders"
     __table_args__ = (
         # Unique without limit of time: the second of two orders with the same key cannot be written.
-        UniqueConstraint("account_id", "client_order_id"),
+        UniqueConstraint("account_id", "client_order_id", "user_id"),
         Index("orders_by_time", "user_id", "create_time_ns", "order_id"),
         Index("orders_by_id", "order_id"),
         Index("orders_open", "is_open", "user_id"),
+        by_hash("user_id", PARTITIONS),
     )
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -103,9 +107,10 @@ class TradeRow(Base):
     __tablename__ = "trades"
     __table_args__ = (
         # Two orders of ours that trade with each other share a trade's id at some exchanges.
-        UniqueConstraint("gateway", "venue_trade_id", "order_id"),
+        UniqueConstraint("gateway", "venue_trade_id", "order_id", "user_id"),
         Index("trades_by_time", "user_id", "create_time_ns", "trade_id"),
         Index("trades_by_order", "order_id"),
+        by_hash("user_id", PARTITIONS),
     )
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -135,7 +140,10 @@ class LedgerRow(Base):
     """One side of a movement of money."""
 
     __tablename__ = "ledger"
-    __table_args__ = (Index("ledger_by_time", "user_id", "create_time_ns", "entry_id"),)
+    __table_args__ = (
+        Index("ledger_by_time", "user_id", "create_time_ns", "entry_id"),
+        by_hash("user_id", PARTITIONS),
+    )
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     entry_id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -152,7 +160,7 @@ class PositionRow(Base):
     """A position; kept when it is flat, for the next one of its symbol."""
 
     __tablename__ = "positions"
-    __table_args__ = (Index("positions_open", "is_open", "user_id"),)
+    __table_args__ = (Index("positions_open", "is_open", "user_id"), by_hash("user_id", PARTITIONS))
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[str] = mapped_column(String(36), primary_key=True)

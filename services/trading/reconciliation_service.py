@@ -133,8 +133,10 @@ class ReconciliationService:
                 return external, await self._adopted_as(external, account_id, order_id)
             async with self._repositories.read() as repository:
                 trades = [one for one in await repository.trades_of(external_order_id) if one.kind is TradeKind.NEW]
-            if not order_id and await self._store.find_by_client(account_id, _client_order_id(external)) is not None:
-                raise ClientOrderIdReused(client_order_id=_client_order_id(external))
+            if not order_id:
+                key = self._account(account_id, external.gateway).user_id, account_id, _client_order_id(external)
+                if await self._store.find_by_client(*key) is not None:
+                    raise ClientOrderIdReused(client_order_id=_client_order_id(external))
             self._store.require_open()
             if order_id:
                 order = self._uncertain(order_id)
@@ -194,7 +196,8 @@ class ReconciliationService:
         gateway, symbol, side = difference
         account = self._account(account_id, gateway)
         digest = fingerprint("difference", gateway, symbol, int(side), price, quantity)
-        earlier = await self._store.find_by_client(account_id, client_order_id)
+        key = account.user_id, account_id, client_order_id
+        earlier = await self._store.find_by_client(*key)
         if earlier is not None:
             return require_same(earlier, digest)
         differences = {(one.gateway, one.symbol, one.side): one for one in self._reconciliation.position_differences}
@@ -205,7 +208,7 @@ class ReconciliationService:
             raise DifferenceChanged(quantity=plain(current.quantity))
         instrument = await self._instruments.require(symbol)
         # Others may have booked it meanwhile, and it is compared again only after that.
-        if (earlier := await self._store.find_by_client(account_id, client_order_id)) is not None:
+        if (earlier := await self._store.find_by_client(*key)) is not None:
             return require_same(earlier, digest)
         self._store.require_open()
         account = self._account(account_id, gateway)

@@ -1,9 +1,10 @@
 """Trading's rows in the database: the statements of the order path, and queries, scoped by the owner."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Integer, Select, literal, or_, select, tuple_, union_all
@@ -125,8 +126,7 @@ class TradingRepository:
         orders.sort(key=lambda row: row["order_id"])
         externals.sort(key=lambda row: row["trade_id"])
         groups.sort(key=lambda row: row["create_time_ns"])
-        trade_ids = await self._trade_ids([row["order_id"] for row in orders])
-        open_orders = [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in orders]
+        open_orders = await self._orders(orders)
         return Loaded(
             [rows.account_from_row(row) for row in accounts],
             [rows.position_from_row(row) for row in positions],
@@ -166,20 +166,23 @@ class TradingRepository:
             raise NotFound("order", order_id)
         return order
 
-    async def find_by_clients(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Order]:
-        """The orders with these (account, client's id), as far as there are any."""
-        order_rows: list[Any] = []
-        for start in range(0, len(keys), IN_AT_ONCE):
-            key = tuple_(_ORDERS.c.account_id, _ORDERS.c.client_order_id)
-            order_rows += await self._all(select(_ORDERS).where(key.in_(keys[start : start + IN_AT_ONCE])))
-        trade_ids = await self._trade_ids([row["order_id"] for row in order_rows])
-        orders = [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in order_rows]
-        return {(order.account_id, order.client_order_id): order for order in orders}
+    async def find_by_clients(self, keys: Collection[tuple[str, str, str]]) -> dict[tuple[str, str, str], Order]:
+        """The orders with these (user, account, client's id), as far as there are any."""
+        orders: list[Order] = []
+        # Each user's by queries of their own, which look into one partition.
+        for user_id, of_user in groupby(sorted(keys), key=lambda key: key[0]):
+            clients = [key[1:] for key in of_user]
+            for start in range(0, len(clients), IN_AT_ONCE):
+                key = tuple_(_ORDERS.c.account_id, _ORDERS.c.client_order_id)
+                query = select(_ORDERS).where(_ORDERS.c.user_id == user_id)
+                orders += await self._orders(await self._all(query.where(key.in_(clients[start : start + IN_AT_ONCE]))))
+        return {(order.user_id, order.account_id, order.client_order_id): order for order in orders}
 
-    async def find_trades(self, order_id: str, venue_trade_id: str) -> list[Trade]:
-        """A venue's trade of an order and its corrections, oldest first."""
+    async def find_trades(self, user_id: str, order_id: str, venue_trade_id: str) -> list[Trade]:
+        """A venue's trade of a user's order and its corrections, oldest first."""
         name = _TRADES.c.venue_trade_id
         query = select(_TRADES).where(
+            _TRADES.c.user_id == user_id,
             _TRADES.c.order_id == order_id,
             or_(name == venue_trade_id, name.startswith(f"{venue_trade_id}#", autoescape=True)),
         )
@@ -229,29 +232,38 @@ class TradingRepository:
 
     async def _groups(self, group_rows: Sequence[Any], orders: dict[str, Order]) -> list[OrderGroup]:
         """Groups of their rows, of `orders` and what is missing of them."""
-        missing = [name for row in group_rows for name in json.loads(row["order_ids"]) if name not in orders]
-        for start in range(0, len(missing), IN_AT_ONCE):
-            some = missing[start : start + IN_AT_ONCE]
-            trade_ids = await self._trade_ids(some)
-            for row in await self._all(select(_ORDERS).where(_ORDERS.c.order_id.in_(some))):
-                orders[row["order_id"]] = rows.order_from_row(row, trade_ids.get(row["order_id"], set()))
+        missing = [
+            (row["user_id"], name) for row in group_rows for name in json.loads(row["order_ids"]) if name not in orders
+        ]
+        order_rows: list[Any] = []
+        for of_users, with_ids in _by_users(missing):
+            order_rows += await self._all(
+                select(_ORDERS).where(_ORDERS.c.user_id.in_(of_users), _ORDERS.c.order_id.in_(with_ids))
+            )
+        orders.update({order.order_id: order for order in await self._orders(order_rows)})
         return [rows.order_group_from_row(row, orders) for row in group_rows]
 
     async def _one_order(self, query: Select[Any]) -> Order | None:
-        order_rows = await self._all(query)
-        if not order_rows:
-            return None
-        trade_ids = await self._trade_ids([order_rows[0]["order_id"]])
-        return rows.order_from_row(order_rows[0], trade_ids.get(order_rows[0]["order_id"], set()))
+        orders = await self._orders(await self._all(query))
+        return orders[0] if orders else None
 
-    async def _trade_ids(self, order_ids: list[str]) -> dict[str, set[str]]:
-        result: dict[str, set[str]] = {}
-        for start in range(0, len(order_ids), IN_AT_ONCE):
-            some = order_ids[start : start + IN_AT_ONCE]
-            query = select(_TRADES.c.order_id, _TRADES.c.venue_trade_id).where(_TRADES.c.order_id.in_(some))
+    async def _orders(self, order_rows: Sequence[Any]) -> list[Order]:
+        """Orders of their rows, with the venue's ids of their trades."""
+        trade_ids: dict[str, set[str]] = {}
+        for of_users, with_ids in _by_users((row["user_id"], row["order_id"]) for row in order_rows):
+            query = select(_TRADES.c.order_id, _TRADES.c.venue_trade_id)
+            query = query.where(_TRADES.c.user_id.in_(of_users), _TRADES.c.order_id.in_(with_ids))
             for order_id, venue_trade_id in await self._session.execute(query):
-                result.setdefault(order_id, set()).add(venue_trade_id)
-        return result
+                trade_ids.setdefault(order_id, set()).add(venue_trade_id)
+        return [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in order_rows]
 
     async def _all(self, query: Select[Any]) -> Sequence[Any]:
         return (await self._session.execute(query)).mappings().all()
+
+
+def _by_users(orders: Iterable[tuple[str, str]]) -> Iterable[tuple[list[str], list[str]]]:
+    """Users, and ids of orders of theirs, in parts: the fewer users, the fewer partitions are looked into."""
+    ordered = sorted(orders)
+    for start in range(0, len(ordered), IN_AT_ONCE):
+        part = ordered[start : start + IN_AT_ONCE]
+        yield sorted({user_id for user_id, _ in part}), [order_id for _, order_id in part]

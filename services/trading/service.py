@@ -105,7 +105,7 @@ class OrderService:
         except RedFireError as refusal:
             # An order of long ago may have this id: then that one is the answer, whatever a new one would get.
             if not isinstance(refusal, Unavailable | CommitUnknown):
-                earlier = await self._store.find_by_client(*key)
+                earlier = await self._store.find_by_client(user_id, *key)
                 if earlier is not None:
                     return require_same(earlier, fingerprint)
             metrics.refused.labels(refusal.reason).inc()
@@ -120,7 +120,7 @@ class OrderService:
     async def lookup_order(self, user_id: str, account_id: str, client_order_id: str) -> Order:
         """The order with the client's id. Raises NotFound."""
         account = await self._accounts.resolve(user_id, account_id)
-        order = await self._store.find_by_client(account.account_id, client_order_id)
+        order = await self._store.find_by_client(user_id, account.account_id, client_order_id)
         if order is None:
             raise NotFound("order", client_order_id)
         return order
@@ -130,9 +130,9 @@ class OrderService:
         if account_id:
             await self._accounts.resolve(user_id, account_id)
 
-    async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
+    async def find_by_client(self, user_id: str, account_id: str, client_order_id: str) -> Order | None:
         """The order with the client's id, or None."""
-        return await self._store.find_by_client(account_id, client_order_id)
+        return await self._store.find_by_client(user_id, account_id, client_order_id)
 
     async def list_orders(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[str]:
         """The user's orders, newest first, as rows' texts."""

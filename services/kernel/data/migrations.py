@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine
 
+from services.kernel.data.partitions import partition_drift, partitions
 from services.kernel.data.schema import VERSIONS
 
 
@@ -40,8 +41,15 @@ def tables_at(migrations: Path, revision: str) -> MetaData:
 
 def drift(connection: Connection, metadata: MetaData) -> list[str]:
     """By what tables differ from the models, in words: what another migration would have to change."""
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
-    return [_in_words(change) for change in compare_metadata(context, metadata)]
+    parts = partitions(connection)
+
+    def is_ours(name: str | None, kind: str, _: Any) -> bool:
+        return kind != "table" or name not in parts
+
+    options = {"compare_type": True, "compare_server_default": False, "include_name": is_ours}
+    context = MigrationContext.configure(connection, opts=options)
+    changes = [_in_words(change) for change in compare_metadata(context, metadata)]
+    return changes + partition_drift(connection, metadata)
 
 
 def _in_words(change: Any) -> str:

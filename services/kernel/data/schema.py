@@ -142,8 +142,10 @@ def _can_be_added(column: Column[Any]) -> bool:
 
 
 _SQLITE_COLUMNS = "SELECT m.name, c.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'"
+# Of tables, not of their partitions.
 _POSTGRES_COLUMNS = (
-    "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+    "SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid WHERE relkind IN ('r', 'p') "
+    "AND NOT relispartition AND relnamespace = current_schema()::regnamespace AND attnum > 0 AND NOT attisdropped"
 )
 
 

@@ -70,7 +70,7 @@ class TradingStore:
         self._users_loaded: list[Callable[[Loaded, bool], None]] = []
         self._dropped: list[Callable[[Collection[int], Collection[str]], None]] = []
         self._completions: list[Callable[[ChangeSet], None]] = []
-        self._lookups: dict[tuple[str, str], _Lookup] = {}
+        self._lookups: dict[tuple[str, str, str], _Lookup] = {}
         self._lookup_lock = asyncio.Lock()
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         commit_log.on_published(self._published)
@@ -232,22 +232,22 @@ class TradingStore:
                     self.cache.remember_finished(one)
             self.cache.add_group(group)
 
-    async def find_trades(self, order_id: str, venue_trade_id: str) -> list[Trade]:
+    async def find_trades(self, order: Order, venue_trade_id: str) -> list[Trade]:
         """A venue's trade of an order and its corrections, oldest first."""
         with suppress(Unavailable):
             await self.commit_log.durable()
         async with self._repositories.read() as repository:
-            return await repository.find_trades(order_id, venue_trade_id)
+            return await repository.find_trades(order.user_id, order.order_id, venue_trade_id)
 
-    async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
-        """An order by the client's id, however old."""
+    async def find_by_client(self, user_id: str, account_id: str, client_order_id: str) -> Order | None:
+        """An order of a user's account by the client's id, however old."""
         order = self.cache.find_by_client(account_id, client_order_id)
         if order is not None:
             await self.commit_log.durable()
             return order
-        return await self._look_up((account_id, client_order_id))
+        return await self._look_up((user_id, account_id, client_order_id))
 
-    async def _look_up(self, key: tuple[str, str]) -> Order | None:
+    async def _look_up(self, key: tuple[str, str, str]) -> Order | None:
         """An order from the database; those who ask while it is read share the next query.
 
         After a restart clients repeat hundreds of requests at once, and each of them is looked up.
@@ -263,7 +263,7 @@ class TradingStore:
                     done.order, done.is_done = stored.get(one), True
                     if done.order is None or done.order.is_open or not self.serves(done.order.user_id):
                         continue
-                    if self.cache.find_by_client(*one) is None:
+                    if self.cache.find_by_client(*one[1:]) is None:
                         self.cache.remember_finished(done.order)
         return lookup.order
 

@@ -241,7 +241,7 @@ class ReportHandler:
             await self._amend_trade_alone(order, report)
 
     async def _amend_trade_alone(self, order: Order, report: FillReport) -> None:
-        versions = await self._store.find_trades(order.order_id, report.venue_trade_id)
+        versions = await self._store.find_trades(order, report.venue_trade_id)
         if not self._store.is_open or not self._store.serves(order.user_id):
             return
         order = self._store.cache.find_order(order.order_id) or order

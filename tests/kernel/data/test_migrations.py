@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, inspect
 from services import registry
 from services.kernel.data import migrations
 from services.kernel.data.database import Database
+from services.kernel.data.partitions import partitions
 from services.kernel.data.schema import schema_of
 from services.kernel.errors import StartError
 
@@ -23,7 +24,7 @@ def base_of(service):
 
 def described(connection):
     """All of a schema but the order of its columns."""
-    reader = inspect(connection)
+    reader, parts = inspect(connection), partitions(connection)
     return {
         table: {
             "columns": {
@@ -35,8 +36,8 @@ def described(connection):
             "indexes": sorted((one["name"], one["column_names"], one["unique"]) for one in reader.get_indexes(table)),
             "references": reader.get_foreign_keys(table),
         }
-        for table in reader.get_table_names()
-    }
+        for table in sorted({*reader.get_table_names()} - parts.keys())
+    } | {"partitions": parts}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -69,20 +70,23 @@ async def test_a_database_is_made_at_its_head_and_a_second_time_nothing_is_done(
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_file_of_the_version_before_migrations_is_adopted_with_its_rows(service, tmp_path):
-    file, schema = tmp_path / "old.sqlite", schema_of(base_of(service))
+    file, made, schema = tmp_path / "old.sqlite", tmp_path / "made.sqlite", schema_of(base_of(service))
     _make_of_before_migrations(file, service)
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        # No table to which a migration added a column, nor one that a migration made.
         there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-        table = [one.name for one in schema.metadata.sorted_tables if one.name in there][-1]
-        before = connection.execute(f"SELECT sql FROM sqlite_master WHERE name = '{table}'").fetchone()
+        table = next(one for one in schema.metadata.sorted_tables if one.name in there)
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")]
+        connection.execute(f"INSERT INTO {table.name} VALUES ({', '.join('7' for _ in columns)})")
     database = Database(f"sqlite:///{file}", base_of(service))
     assert "of before migrations" in (await database.check())[0]
     assert await database.migrate() == f"adopted → {schema.head}"
     assert await database.check() == []
     await database.close()
+    _migrate_from_nothing(made, schema)
     with contextlib.closing(sqlite3.connect(file)) as connection:
-        assert connection.execute(f"SELECT sql FROM sqlite_master WHERE name = '{table}'").fetchone() == before
+        rows = connection.execute(f"SELECT {', '.join(columns)} FROM {table.name}").fetchall()
+    assert [[str(value) for value in row] for row in rows] == [["7"] * len(columns)]
+    assert _definitions(file) == _definitions(made)
 
 
 async def test_an_older_file_gets_the_columns_that_rows_have_a_value_for_and_any_other_is_refused(tmp_path):
@@ -144,6 +148,18 @@ def _make_of_before_migrations(file, service):
         for table in "alembic_version", "commit_markers":
             connection.exec_driver_sql(f"DROP TABLE {table}")
     engine.dispose()
+
+
+def _migrate_from_nothing(file, schema):
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        migrations.upgrade(connection, schema.migrations)
+    engine.dispose()
+
+
+def _definitions(file):
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return set(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
 
 
 async def _start_and_close(file, service):
