@@ -93,6 +93,10 @@ class Orders(OrderServiceServicer):
             raise fail
         return pb.GetOrderResponse(order={"order_id": request.order_id})
 
+    async def CancelOrder(self, request, call):
+        await self.GetOrder(request, call)
+        return pb.CancelOrderResponse()
+
     async def ListOrders(self, request, call):
         self.calls.append(call)
         return pb.ListOrdersResponse()
@@ -180,6 +184,19 @@ async def test_a_call_is_answered_by_the_owner_whichever_replica_is_asked(replic
             assert answer.order.order_id == request.order_id
         assert len(replica.orders.calls) == 2
         assert replica.shards.calls == 0
+
+
+async def test_a_late_try_of_a_call_that_was_refused_is_refused_alike_and_does_nothing(replicas):
+    """As the edge asks another replica beside a slow one: its client was told what the first that answered said."""
+    user, request = user_of(1), pb.CancelOrderRequest(order_id=new_id())
+    replicas[1].orders.fail = FailedPrecondition("not now", reason=Reason.ORDER_NOT_OPEN)
+    for asked in replicas:
+        failure = await failure_of(stub(asked, user, x_request_id="one").CancelOrder(request))
+        assert details(failure)["ErrorInfo"].reason == "ORDER_NOT_OPEN"
+    assert len(replicas[1].orders.calls) == 1
+    await stub(replicas[0], user, x_request_id="another").CancelOrder(request)
+    await stub(replicas[0], user, x_request_id="one").CancelOrder(pb.CancelOrderRequest(order_id=new_id()))
+    assert len(replicas[1].orders.calls) == 3
 
 
 async def test_what_any_replica_can_answer_is_not_forwarded(replicas):

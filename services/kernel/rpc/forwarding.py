@@ -17,7 +17,18 @@ from google.protobuf.message import Message
 from redfire.options.v1 import options_pb2
 from redfire.reasons import Reason
 
-from services.kernel.errors import RedFireError, ShardMoved, Unauthenticated, Unavailable
+from services.kernel.cache import TtlCache
+from services.kernel.errors import (
+    Conflict,
+    Denied,
+    FailedPrecondition,
+    Invalid,
+    NotFound,
+    RedFireError,
+    ShardMoved,
+    Unauthenticated,
+    Unavailable,
+)
 from services.kernel.identity.identity import EDGE_KEY, SERVICE_KEY, ServiceTokens
 from services.kernel.policy import MethodPolicy
 from services.kernel.rpc import status
@@ -32,6 +43,9 @@ WAIT_S = 2.0
 HOP_WAIT_S = 0.5
 """The same for a call that was forwarded here, though another replica is known as the owner: news may be on its way."""
 MOST_WAITING = 2000
+LONGEST_TRIED_S = 30.0
+REFUSALS = (Invalid, NotFound, Conflict, Denied, FailedPrecondition)
+"""Answers that are final: asked again a client would send something else."""
 # Of the connection, not of the call; and what is stated anew.
 _OWN_KEYS = {
     "user-agent", "content-type", "te", "host", "x-request-id", "traceparent", "x-envoy-external-address",
@@ -51,6 +65,7 @@ class Forwarding:
         self._waiting = 0
         # By service, of those whose replicas share shards.
         self.shards: dict[str, Ownership] = {}
+        self._refusals: TtlCache[tuple[str, str, str, bytes], RedFireError] = TtlCache(1000, LONGEST_TRIED_S)
         self._streams: dict[tuple[str, int], set[StreamGuard]] = defaultdict(set)
         # Calls that other replicas answer, by service, shard and address.
         self._forwarded: dict[tuple[str, int | None, str], set[_Forwarded]] = {}
@@ -81,7 +96,7 @@ class Forwarding:
                 try:
                     if not (policy.internal and origin.service is not None):
                         check(request)
-                    return await behavior(request, call)
+                    return await self._answer(policy, behavior, request, origin, call)
                 finally:
                     if shard is not None:
                         shards.end_call(shard)
@@ -96,6 +111,27 @@ class Forwarding:
             shards.look()
             await shards.changed(HOP_WAIT_S)
         raise AssertionError("the second time returns or raises")
+
+    def _answer(
+        self, policy: MethodPolicy, behavior: Behavior, request: Any, origin: Origin, call: Call
+    ) -> Coroutine[Any, Any, Any]:
+        # What is audited changes something; what is idempotent is tried again beside what is slow.
+        if policy.audit and policy.idempotent and origin.body is not None:
+            return self._answer_once(policy, behavior, request, origin.body, call)
+        return behavior(request, call)
+
+    async def _answer_once(
+        self, policy: MethodPolicy, behavior: Behavior, request: Any, body: bytes, call: Call
+    ) -> Any:
+        """Answer a call, unless another try of it was refused: what its client was told stays true of a late one."""
+        key = (policy.full_name, call.identity.user_id, call.request_id, body)
+        if (refusal := self._refusals.get(key)) is not None:
+            raise refusal.with_traceback(None)
+        try:
+            return await behavior(request, call)
+        except REFUSALS as error:
+            self._refusals.put(key, error, policy.deadline_s)
+            raise
 
     async def stream(
         self, policy: MethodPolicy, check: Check, behavior: StreamBehavior, request: Any, origin: Origin, call: Call,
