@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 
@@ -11,6 +12,8 @@ import grpc
 import psutil
 import pytest
 from redfire.common.v1 import common_pb2
+from redfire.config.v1 import config_pb2 as config_pb
+from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 from redfire.risk.v1 import risk_pb2 as risk_pb
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 from redfire.trading.v1 import account_service_pb2 as account_pb
@@ -27,6 +30,7 @@ from tests.running import Client, until
 
 SYMBOL = "rb2701.SHFE"
 USERS = 12
+AT_ONCE, WRITERS = 100, 10
 SHARED_S, SERVED_S = 240, 120
 """The machine of a test run may be busy with others."""
 _keys = count(1)
@@ -188,6 +192,39 @@ def test_either_replica_serves_any_user_with_the_same_sequences(traders, owners,
             for accounts, stub in zip(trader.accounts, trader.orders, strict=True)
         ]
         assert read[0] == read[1] and read[0][1] == "2"
+
+
+def test_one_key_a_hundred_times_at_once_at_both_replicas_is_one_order(traders):
+    trader = traders[0]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        asked = [threads.submit(trader.order, number % 2, "at-once", 60) for number in range(AT_ONCE)]
+        ids = {one.result().order_id for one in asked}
+    assert len(ids) == 1
+    page = trader.orders[0].ListOrders(pb.ListOrdersRequest(page_size=1000), metadata=trader.metadata, timeout=20)
+    assert {order.order_id for order in page.orders if order.client_order_id == "at-once"} == ids
+
+
+def test_of_writers_of_one_etag_at_once_at_both_replicas_one_succeeds(platform):
+    admin = (("authorization", f"Bearer {platform.admin().token}"),)
+    stubs = [ConfigServiceStub(grpc.insecure_channel(address)) for address in platform.addresses_of("config")]
+
+    def write(number: int, etag: str) -> config_pb.Config | None:
+        request = config_pb.SetConfigRequest(environment="development", service_name="race", key="value", etag=etag)
+        request.value.number_value = number
+        try:
+            return stubs[number % 2].SetConfig(request, metadata=admin, timeout=60).config
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.ABORTED, error
+            return None
+
+    first = write(0, "")
+    assert first is not None
+    with ThreadPoolExecutor(WRITERS) as threads:
+        written = list(threads.map(write, range(1, WRITERS + 1), [first.etag] * WRITERS))
+    (second,) = (one for one in written if one is not None)
+    assert second.version == first.version + 1
+    request = config_pb.GetConfigRequest(environment="development", service_name="race", key="value")
+    assert {stub.GetConfig(request, metadata=admin, timeout=60).config.etag for stub in stubs} == {second.etag}
 
 
 def test_either_replica_answers_for_any_users_risk(traders, platform):
