@@ -47,7 +47,10 @@ def bind(context: ServiceContext) -> None:
     )
     repositories = database.repositories(partial(RiskRepository, upserts=upserts))
     outbox = context.outbox(database, models.OutboxRow)
-    event_log = RiskEventLog(repositories, context.clock, settings.value.event_buffer)
+    shards = context.shards("trading")
+    is_shared = shards.is_shared
+    leases = context.leases(database) if is_shared else None
+    event_log = RiskEventLog(repositories, context.clock, settings.value.event_buffer, leases)
 
     portfolio = Portfolio(context.clock, settings.value.default_limits())
     states = TradingStates()
@@ -56,12 +59,10 @@ def bind(context: ServiceContext) -> None:
     calendar = Calendar.load()
     trading_settings = context.live_section("trading")
     rates = CurrencyRates(trading_settings)
-    market_status = MarketStatus(portfolio.prices, context.clock, partial(event_log.record, "", EVERYBODY))
+    market_status = MarketStatus(portfolio.prices, context.clock, event_log.observe)
     interval_s = settings.value.price_interval_s
     prices = PriceFeed(market, engine, portfolio, calendar, context.clock, interval_s, rates.rate, market_status)
     trading_settings.on_change(lambda _: prices.revalue())
-    shards = context.shards("trading")
-    is_shared = shards.is_shared
     counts = ShardCounts(calendar, is_shared=is_shared)
     enforcer = HaltEnforcer(trading, states, portfolio, context.clock)
 
@@ -128,7 +129,7 @@ def bind(context: ServiceContext) -> None:
         defaults = changed.default_limits()
         if defaults != portfolio.defaults:
             portfolio.set_defaults(defaults)
-            event_log.record("", EVERYBODY, None, "default limits were changed", defaults.to_document())
+            event_log.observe(None, "default limits were changed", defaults.to_document())
 
     settings.on_change(apply_defaults)
     context.serve(RiskApi(risk, context.clock))
@@ -139,6 +140,8 @@ def bind(context: ServiceContext) -> None:
     context.background("limits", limit_store.run)
     context.background("states", state_store.run)
     context.background("event_log", event_log.write)
+    if event_log.watch is not None:
+        context.background("events-of-everybody", event_log.watch.run)
     context.background("days", checkpointer.run)
     context.ready_when("trading's snapshot", lambda: feed.complete)
     context.on_drain(event_log.drain)

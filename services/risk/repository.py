@@ -226,6 +226,11 @@ class RiskRepository:
         ]
         await write_rows(self._session, self._upserts.event, rows)
 
+    async def list_of_everybody(self, start_time: datetime) -> Sequence[RiskEvent]:
+        """Events of everybody from a time on, oldest first."""
+        query = select(EventRow).where(EventRow.user_id == "", EventRow.create_time >= start_time)
+        return [_event_from_row(row) for row in await self._session.scalars(query.order_by(EventRow.event_id))]
+
     async def list_events(
         self,
         user_id: str,
