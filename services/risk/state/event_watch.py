@@ -77,7 +77,7 @@ class EventWatch:
 
 
 def not_recorded(event: RiskEvent, recorded: Iterable[RiskEvent]) -> RiskEvent | None:
-    """What an event says that is not the latest of its subject already; None for nothing.
+    """The part of an event that is not the latest of its subject already; None for nothing.
 
     `recorded`: events of everybody, oldest first. An event of symbols is a subject for each of them.
     """
