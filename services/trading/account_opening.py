@@ -1,9 +1,11 @@
 """Opening accounts, and finding the caller's."""
 
+import asyncio
+
 from redfire.enums import AccountKind, LedgerEntryKind
 from redfire.reasons import Reason
 
-from services.kernel.errors import Denied, FailedPrecondition, NotFound, RedFireError
+from services.kernel.errors import Denied, Duplicate, FailedPrecondition, NotFound, RedFireError
 from services.kernel.events.inbox import Receipt
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.live_settings import LiveSettings
@@ -99,11 +101,7 @@ class Accounts:
         if len(mine) >= MOST_ACCOUNTS:
             raise TooManyAccounts(limit=MOST_ACCOUNTS)
         if kind is AccountKind.LIVE and store.cache.live_account(gateway) is not None:
-            raise GatewayNotAllowed(
-                f"gateway {gateway} has its one LIVE account already; "
-                "another account at the broker needs a gateway of its own, with its login",
-                gateway=gateway,
-            )
+            raise _taken(gateway)
         with store.begin(user_id) as changes:
             account = Account(
                 new_id(),
@@ -124,9 +122,28 @@ class Accounts:
             changes.opened.append(account)
             if receipt is not None:
                 changes.writes.append(receipt.write)
-            written = store.commit(changes)
-        await written
+            # Another replica may open one of the same gateway: the database takes the first.
+            written = store.commit(changes, refusable=kind is AccountKind.LIVE)
+
+        def end(done: "asyncio.Future[None]") -> None:
+            if isinstance(done.exception(), Duplicate):
+                store.cache.withdraw_account(account)
+
+        written.add_done_callback(end)
+        try:
+            # A caller that disconnects does not undo it.
+            await asyncio.shield(written)
+        except Duplicate:
+            raise _taken(gateway) from None
         return account
+
+
+def _taken(gateway: str) -> GatewayNotAllowed:
+    return GatewayNotAllowed(
+        f"gateway {gateway} has its one LIVE account already; "
+        "another account at the broker needs a gateway of its own, with its login",
+        gateway=gateway,
+    )
 
 
 def _key(request_id: str) -> str:

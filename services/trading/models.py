@@ -5,7 +5,8 @@ Columns that are added have a `server_default`: a version starts on the data of 
 
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false
+from redfire.enums import AccountKind
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument
@@ -25,11 +26,19 @@ def _money() -> Mapped[Decimal]:
     return mapped_column(Amount)
 
 
+_IS_LIVE = text(f"kind = {int(AccountKind.LIVE)}")
+
+
 class AccountRow(Base):
     """An account; `balance`, `realized_pnl` and `commission` are sums of its ledger entries."""
 
     __tablename__ = "accounts"
-    __table_args__ = (UniqueConstraint("user_id", "request_id"), Index("accounts_by_shard", "shard"))
+    __table_args__ = (
+        UniqueConstraint("user_id", "request_id"),
+        Index("accounts_by_shard", "shard"),
+        # A gateway has one LIVE account, whichever replicas its openers are at.
+        Index("accounts_live", "gateway", unique=True, sqlite_where=_IS_LIVE, postgresql_where=_IS_LIVE),
+    )
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[str] = mapped_column(String(36), primary_key=True)

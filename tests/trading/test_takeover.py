@@ -1,5 +1,6 @@
 """Two replicas of trading on PostgreSQL: users move between them, and nothing is lost, doubled or written too late."""
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal as D
 
@@ -15,7 +16,7 @@ from services.kernel.identifiers import new_id
 from services.kernel.shards.ownership import ALL_SHARDS, shard_of
 from tests.harness import TokenMint, platform
 from tests.postgres import shared_server
-from tests.trading.conftest import FAST, Client
+from tests.trading.conftest import FAST, Client, reason_of
 from tests.trading.fakes import Peers
 from tests.waiting import until
 
@@ -159,3 +160,31 @@ async def test_an_event_that_came_to_another_replica_is_applied_by_the_owner_of_
         return await one.rows("trading", accounts) == [(1,)] and await one.rows("trading", applied) == [(0,)]
 
     await until(is_open, 30)
+
+
+async def test_of_two_administrators_at_two_replicas_one_opens_the_live_account_of_a_gateway(replicas):
+    one = await replicas.start()
+    other = await replicas.start()
+    await _shared(one, other)
+    replicas.peers.engine.simulated = False
+    clients = [Client(running, running.identity(_user_of(running), role="admin")) for running in (one, other)]
+    request = account_pb.OpenAccountRequest(display_name="x", kind=2, gateway="SIM")
+    answers = await asyncio.gather(
+        *(client.accounts.OpenAccount(request) for client in clients for _ in range(5)), return_exceptions=True
+    )
+    (opened,) = [answer.account for answer in answers if not isinstance(answer, Exception)]
+    for answer in answers:
+        assert not isinstance(answer, Exception) or reason_of(answer) == "GATEWAY_NOT_ALLOWED", answer
+    query = text("SELECT account_id FROM accounts WHERE kind = 2")
+    assert await one.rows("trading", query) == [(opened.account_id,)]
+    listed = [
+        account.account_id
+        for client in clients
+        for account in (await client.accounts.ListAccounts(account_pb.ListAccountsRequest())).accounts
+        if account.kind == 2
+    ]
+    assert listed == [opened.account_id]
+    replicas.peers.engine.simulated = True
+    for client in clients:
+        # The books are open: what was refused left nothing behind.
+        assert (await client.accounts.OpenAccount(account_pb.OpenAccountRequest(display_name="y", kind=1))).account

@@ -168,6 +168,12 @@ class TradingCache:
         self.accounts[account.account_id] = account
         self.accounts_of.setdefault(account.user_id, []).append(account)
 
+    def withdraw_account(self, account: Account) -> None:
+        """Forget a new account that could not be written."""
+        if self.accounts.get(account.account_id) is account:
+            del self.accounts[account.account_id]
+            self.accounts_of[account.user_id].remove(account)
+
     def add_position(self, position: Position) -> None:
         """Put a position that was read into the books."""
         account = self.accounts[position.account_id]
