@@ -1,6 +1,9 @@
 """A platform in processes on PostgreSQL and RabbitMQ: what a user does, processes that are killed, and the stop."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 
 import httpx
@@ -17,7 +20,7 @@ SYMBOL = "rb2701.SHFE"
 REPLICATED = ("config", "auth", "user", "market", "trading", "risk", "strategy")
 REPLACE_S = 120
 """The machine of a test run may be busy with others."""
-_traders = count(1)
+_traders, _orders = count(1), count(1)
 pytestmark = pytest.mark.timeout(1200)
 
 
@@ -101,6 +104,62 @@ def test_each_process_that_is_killed_is_replaced_and_orders_go_on(platform, trad
     after = platform.document()
     assert (after["services"], after["edge"]) == (before["services"], before["edge"])
     assert all(alive(pid) for pids in platform.pids().values() for pid in pids)
+
+
+def test_nobody_waits_for_replicas_that_stand_still(platform, postgres):
+    owned = (
+        "SELECT shard FROM shard_leases WHERE owner <> '' AND expires_at > now() AND address = "
+        f"'{platform.addresses_of('trading')[-1]}'"
+    )
+    database = platform.env["REDFIRE_DATABASE__URL"].rpartition("/")[2].format(name="trading")
+    shards = until(lambda: {int(shard) for shard in postgres.sql(owned, database).split()}, REPLACE_S)
+    traders = [platform.register(f"patient{number}") for number in range(8)]
+    of_victim = [trader for trader in traders if shard_of(trader.user_id) in shards]
+    others = [trader for trader in traders if trader not in of_victim]
+    assert of_victim and others
+    reads = [
+        "/api/users/me",
+        f"/api/market/ticks/{SYMBOL}",
+        "/api/trading/orders",
+        "/api/risk/limits",
+        "/api/strategies",
+    ]
+    calls = [partial(others[0].get, path) for path in reads]
+    # Those of a trading replica that stands still wait until another has its shards.
+    calls += [partial(order_either_way, trader) for trader in (others[0], of_victim[0])]
+    until(lambda: others[0].get(reads[1]).status_code == 200, 60)
+    for name in REPLICATED:
+        if name == "risk":
+            continue  # trading's process
+        victim = psutil.Process(platform.pids()[name][-1])
+        victim.suspend()
+        try:
+            with ThreadPoolExecutor(len(calls)) as threads:
+                longest_s = max(threads.map(in_a_row, calls))
+        finally:
+            victim.resume()
+        print(f"with a replica of {name} that stood still the longest gap was {longest_s:.1f} s")
+        until(platform.is_whole, REPLACE_S)
+
+
+def order_either_way(trader: Client) -> httpx.Response:
+    """A market order that takes back the one before."""
+    number = next(_orders)
+    return trader.order(SYMBOL, f"either-{number}", side="BUY" if number % 2 else "SELL")
+
+
+def in_a_row(call: Callable[[], httpx.Response]) -> float:
+    """Call until twenty answers in a row are good; the longest time in s between two good ones."""
+    end, row, longest_s = time.monotonic() + REPLACE_S, 0, 0.0
+    good_at = time.monotonic()
+    while row < 20:
+        answer = call()
+        assert answer.status_code not in (401, 500), answer.text
+        row = row + 1 if answer.status_code == 200 else 0
+        if row:
+            longest_s, good_at = max(longest_s, time.monotonic() - good_at), time.monotonic()
+        assert time.monotonic() < end, answer.text
+    return longest_s
 
 
 def test_a_strategy_of_a_replica_that_is_killed_runs_on_at_its_next_owner(platform, trader, postgres):
