@@ -150,15 +150,19 @@ def order_either_way(trader: Client) -> httpx.Response:
 
 def in_a_row(call: Callable[[], httpx.Response]) -> float:
     """Call until twenty answers in a row are good; the longest time in s between two good ones."""
-    end, row, longest_s = time.monotonic() + REPLACE_S, 0, 0.0
-    good_at = time.monotonic()
-    while row < 20:
-        answer = call()
-        assert answer.status_code not in (401, 500), answer.text
-        row = row + 1 if answer.status_code == 200 else 0
-        if row:
+    longest_s, good_at = 0.0, time.monotonic()
+
+    def answered() -> bool:
+        nonlocal longest_s, good_at
+        for _ in range(20):
+            answer = call()
+            assert answer.status_code not in (401, 500), answer.text
+            if answer.status_code != 200:
+                return False
             longest_s, good_at = max(longest_s, time.monotonic() - good_at), time.monotonic()
-        assert time.monotonic() < end, answer.text
+        return True
+
+    until(answered, REPLACE_S)
     return longest_s
 
 

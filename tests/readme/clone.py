@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +16,15 @@ from tests.running import Running
 # A block that only reads is run again until it shows what the document shows: a reader pastes more slowly than a test.
 # Seldom: the limits are on, as for a reader of the document.
 PATIENCE_S, PAUSE_S = 90, 1
+START_S, COMMANDS_S, STOP_S = 600, 300, 60
+"""The machine of a test run may be busy with others."""
 _CHANGES = (" -d ", " -X ", "redfire optimize", "redfire backtest ", "redfire data ")
 
 
 class Clone:
     """The project's files, a data folder of its own, a platform with the strategies of the guide, and a shell."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flags: Sequence[str], env: Mapping[str, str]) -> None:
         self.folder = folder
         for name in ("gen", "proto", "services", "deploy", "envoy"):
             (folder / name).symlink_to(ROOT / name)
@@ -31,12 +33,11 @@ class Clone:
         for name, content in files(STRATEGY.read_text()).items():
             (folder / "my_strategies" / name).write_text(content)
         (folder / "my_strategies" / "broken.py").write_text("import no_such_module\n")
-        self.up = Running(
-            "--demo", "--strategies", str(folder / "my_strategies"), data_dir=folder / ".redfire", limits="on"
-        )
-        self.shell = Shell(folder)
+        own = "--demo", "--strategies", str(folder / "my_strategies")
+        self.up = Running(*own, *flags, data_dir=folder / ".redfire", limits="on", env=dict(env))
+        self.shell = Shell(folder, env)
 
-    def run(self, commands: str, timeout_s: float = 60) -> str:
+    def run(self, commands: str, timeout_s: float = COMMANDS_S) -> str:
         """Run the commands of a block; returns their output."""
         return self.shell.run(commands.replace("localhost:8080", self.edge), timeout_s)
 
@@ -49,14 +50,17 @@ class Clone:
         """Run a block, and hold its output against the document's."""
         end = time.monotonic() + PATIENCE_S
         while True:
+            again = not any(word in step.commands for word in _CHANGES) and time.monotonic() < end
             try:
-                printed, differing = self.run(step.commands), ""
-            except Failed as error:
-                raise AssertionError(str(error)) from None
+                printed = self.run(step.commands)
+            except Failed:
+                if not again or not self.shell.is_open:
+                    raise
+                time.sleep(PAUSE_S)
+                continue
             differing = difference(step.expected, printed) if step.expected else ""
             if not differing:
                 return
-            again = not any(word in step.commands for word in _CHANGES) and time.monotonic() < end
             assert again, f"{differing}\n--- document\n{step.commands}{step.expected}--- here\n{printed}"
             time.sleep(PAUSE_S)
 
@@ -74,14 +78,20 @@ def require(command: str, install: str) -> None:
 
 
 @contextmanager
-def clone(folder: Path) -> Iterator[Clone]:
-    """A clone whose platform runs. Skips where there is no curl, which the documents call; under CI that fails."""
+def clone(folder: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Clone]:
+    """A clone whose platform runs, with more flags and variables, which the shell has, too.
+
+    Skips where there is no curl, which the documents call; under CI that fails.
+    """
     require("curl", "apt-get install curl")
-    made = Clone(folder)
+    made = Clone(folder, flags, env or {})
     try:
-        with made.up:
-            yield made
+        made.up.start(START_S)
+        yield made
+        made.up.stop(STOP_S)
     finally:
+        if made.up.process is not None and made.up.process.poll() is None:
+            made.up.kill9(children_too=True)
         made.shell.close()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.readme.clone import PATIENCE_S, clone, needs_grpcurl, needs_login, require, walked
+from tests.readme.clone import PATIENCE_S, Clone, clone, needs_grpcurl, needs_login, require, walked
 from tests.readme.document import (
     BACKTEST,
     DOCUMENTS,
@@ -33,18 +33,35 @@ def name(document: Path) -> str:
     return document.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("document", WALKED, ids=name)
 def test_a_document_prints_what_it_shows(document, tmp_path):
     with clone(tmp_path) as here:
-        if needs_login(document):
-            here.log_in()
-        for step in walked(document):
+        read(here, document)
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("document", [README, TOUR], ids=name)
+def test_a_tour_is_the_same_with_two_replicas_on_three_servers(document, tmp_path, postgres, rabbitmq, redis_server):
+    env = {
+        "REDFIRE_DATABASE__URL": postgres.url(f"tour_{document.stem.lower()}_" + "{name}_db"),
+        "REDFIRE_EVENTS__URL": rabbitmq.url,
+        "REDFIRE_REDIS__URL": redis_server.url,
+    }
+    with clone(tmp_path, "--processes", "--replicas", "2", env=env) as here:
+        read(here, document)
+
+
+def read(here: Clone, document: Path) -> None:
+    """Run the blocks of a document, those that need grpcurl last."""
+    if needs_login(document):
+        here.log_in()
+    for step in walked(document):
+        here.walk(step)
+    if grpcurl := [step for step in steps(document.read_text()) if needs_grpcurl(step)]:
+        require("grpcurl", "go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
+        for step in grpcurl:
             here.walk(step)
-        if grpcurl := [step for step in steps(document.read_text()) if needs_grpcurl(step)]:
-            require("grpcurl", "go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
-            for step in grpcurl:
-                here.walk(step)
 
 
 def test_the_documents_have_steps_that_show_something():
