@@ -84,6 +84,10 @@ def test_of_several_processes_only_idempotent_rpcs_are_asked_beside_and_health_i
     endpoints = clusters["market.streams"]["load_assignment"]["endpoints"][0]["lb_endpoints"]
     # Its port for streams alone answers for no health.
     assert [one["endpoint"]["health_check_config"]["port_value"] for one in endpoints] == [1, 2]
+    unknown = replace(several, streams={"market": ("127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6")})
+    edge = render_edge(CONTRACT, unknown)
+    streams = next(one for one in edge["static_resources"]["clusters"] if one["name"] == "market.streams")
+    assert not streams["health_checks"]
 
 
 def test_a_service_that_is_not_there_has_no_route() -> None:

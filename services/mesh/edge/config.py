@@ -216,7 +216,8 @@ def clusters(options: EdgeOptions) -> list[Json]:
 
 
 def service_cluster(name: str, service: str, addresses: Addresses, checked: Addresses | None = None) -> Json:
-    """A service's processes. `checked` are the addresses at which they answer for their health, where these do not.
+    """A service's processes. `checked` are the addresses at which they answer for their health, where these do not; of
+    others than as many nobody knows which is whose, and none is checked.
 
     A process that does not answer, or does not serve, is passed over. When none serves all are asked: the last one must
     be, whatever it answers.
@@ -240,7 +241,7 @@ def service_cluster(name: str, service: str, addresses: Addresses, checked: Addr
         made |= {
             "lb_policy": "LEAST_REQUEST",
             "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
-            "health_checks": [health_check(service)],
+            "health_checks": [health_check(service)] if len(checked or addresses) == len(addresses) else [],
             "outlier_detection": {
                 # By connections that fail alone: an INTERNAL or UNIMPLEMENTED of one RPC says nothing of the process.
                 "split_external_local_origin_errors": True,

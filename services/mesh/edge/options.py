@@ -31,7 +31,8 @@ class EdgeOptions:
     ops: str  # answers /healthz and /jwks.json by HTTP/1
     descriptors: str  # the descriptor set
     openapi: str  # the OpenAPI document, served as it is
-    # The addresses of services' ports for streams alone, where they have one: for those of NEVER_SILENT.
+    # The addresses of services' ports for streams alone, where they have one: for those of NEVER_SILENT. The
+    # order is that of the same processes in `services`.
     streams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     operators: str = ""  # answers reflection and grpc.health.v1; empty: a service's process, which hosts them all
     host: str = "127.0.0.1"
