@@ -23,7 +23,7 @@ import uvloop
 from google.protobuf.message import Message
 from redfire.trading.v1 import account_service_pb2, order_service_pb2
 
-from tests.bench.order_path import ECHO, ROOT, Call, Platform, closed_loop, trader
+from tests.bench.order_path import ECHO, REST_S, ROOT, Call, Platform, closed_loop, trader
 
 CREATE = "/redfire.trading.v1.OrderService/CreateOrder"
 READS: dict[str, tuple[str, Message]] = {
@@ -37,7 +37,6 @@ READS: dict[str, tuple[str, Message]] = {
     ),
     "GetAccount": ("/redfire.trading.v1.AccountService/GetAccount", account_service_pb2.GetAccountRequest()),
 }
-REST_S = 3.0
 
 
 async def serve_echo() -> None:

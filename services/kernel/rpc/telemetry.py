@@ -105,11 +105,15 @@ class JsonFormatter(logging.Formatter):
             line |= extra
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return "{" + ", ".join([f"{_quoted(key)}: {_json(value)}" for key, value in line.items()]) + "}"
+        # Most values are texts; an order's line has nine of them.
+        parts = [
+            f"{_quoted(key)}: {_quoted(value) if type(value) is str else _json(value)}" for key, value in line.items()
+        ]
+        return "{" + ", ".join(parts) + "}"
 
 
 def _json(value: Any) -> str:
-    return _quoted(value) if type(value) is str else json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 @lru_cache(4)

@@ -213,7 +213,8 @@ class TradingFeed:
             account.finish_order(order_id)
         else:
             account.apply_order(self._working(account, order, new))
-        self._portfolio.changed(account, update_ns)
+        # Nothing that the day's result is reckoned from: positions and money come as updates of their own.
+        account.update_time_ns = max(account.update_time_ns, update_ns)
 
     def _working(self, account: AccountExposure, order: trading_pb2.Order, new: bool) -> WorkingOrder:
         prices, symbol, status = self._portfolio.prices, order.symbol, order.status

@@ -169,7 +169,6 @@ class CommitLog:
             self._fail()
             raise
         done: asyncio.Future[None] = written.get_loop().create_future()
-        done.add_done_callback(_retrieve_exception)
         self._steps.append(_Step(changes, shard_log, updates, self.sequence, done, written, bool(events)))
         written.add_done_callback(self._advance)
         return done
@@ -223,6 +222,8 @@ class CommitLog:
                     self._fail()
             if not step.done.done():
                 step.done.set_exception(error)
+                # A step need not be awaited; asyncio would log its exception as never retrieved. on_failure handles it.
+                step.done.exception()
 
     def _fail(self) -> None:
         self._closed = True
@@ -291,9 +292,3 @@ def messages(payload: bytes) -> Iterator[bytes]:
         size = int.from_bytes(payload[at : at + 4])
         yield payload[at + 4 : at + 4 + size]
         at += 4 + size
-
-
-def _retrieve_exception(done: "asyncio.Future[None]") -> None:
-    # A step need not be awaited; asyncio would log its exception as never retrieved. on_failure handles it.
-    if not done.cancelled():
-        done.exception()
