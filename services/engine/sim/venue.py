@@ -86,7 +86,10 @@ class SimVenue:
         await self._store.flushed()
         async with self._repositories.read() as repository:
             rows = {row.venue_order_id: row for row in await repository.list_open_sim_orders()}
-            rows.update((row.venue_order_id, row) for row in await repository.list_sim_orders(order_ids))
+            # Nearly all that is asked for is open, and read already.
+            open_ids = {row.order_id for row in rows.values()}
+            asked = [order_id for order_id in order_ids if order_id not in open_ids]
+            rows.update((row.venue_order_id, row) for row in await repository.list_sim_orders(asked))
             day, after = self._exchange.trading_day, row_number(trades_cursor)
             of_day = list(await repository.list_sim_trades_of_day(day, after, TRADES_PAGE + 1))
             more, of_day = len(of_day) > TRADES_PAGE, of_day[:TRADES_PAGE]
