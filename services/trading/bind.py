@@ -200,7 +200,10 @@ def bind(context: ServiceContext) -> None:
     context.background("self-trades", self_trade_prevention.run)
     context.background("leases", leases.run)
     context.background("instruments", instruments.refresh)
-    context.background("trim", Trimming(commit_log, repositories, lambda: settings.value.resume_window).run)
+    trimming = Trimming(
+        commit_log, repositories, lambda: settings.value.resume_window, context.clock, by_period=database.is_shared
+    )
+    context.background("trim", trimming.run)
     context.background("settlement", Settlement(store, quotes).run)
     if start.enforce_sessions:
         context.background("margin-calls", MarginCalls(store).run)

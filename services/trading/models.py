@@ -10,12 +10,13 @@ from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String,
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument
-from services.kernel.data.partitions import by_hash
+from services.kernel.data.partitions import by_hash, by_number
 from services.kernel.events.inbox import InboxColumns
 from services.kernel.events.outbox import OutboxColumns
 from services.kernel.shards.columns import NamedLeaseColumns, ShardLeaseColumns
 
 PARTITIONS = 16
+PERIODS = 16
 
 
 class Base(DeclarativeBase):
@@ -227,20 +228,34 @@ class LeaseRow(Base):
 
 
 class CommitLogRow(Base):
-    """The updates of one step, from which streams resume. Old rows are trimmed, never the last one of a shard."""
+    """The updates of one step, from which streams resume; old ones are trimmed.
+
+    Partitioned by the time of the step, so that PostgreSQL drops all of a period's rows at once.
+    """
 
     __tablename__ = "journal"
-    __table_args__ = (Index("journal_by_user", "user_id", "sequence"),)
+    __table_args__ = (Index("journal_by_user", "user_id", "sequence"), by_number("period", PERIODS))
 
     # Sequences grow within a shard, whichever replica writes it.
     shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     # Of its last message.
     sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    # Of the step's time; the numbers come again, long after their rows are gone.
+    period: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False, server_default="0")
     # The one behind the shard's row before: where that row is gone, all before this sequence may be.
     first_sequence: Mapped[int] = mapped_column(BigInteger)
     user_id: Mapped[str] = mapped_column(String(64))
     # Messages of the stream, each with its length before it.
     payload: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ShardSequenceRow(Base):
+    """The sequence of a shard up to which its owner does not promise the commit log any more."""
+
+    __tablename__ = "shard_sequences"
+
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    trimmed_through: Mapped[int] = mapped_column(BigInteger)
 
 
 class GatewayRow(Base):

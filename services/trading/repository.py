@@ -7,10 +7,12 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Integer, Select, literal, or_, select, tuple_, union_all
+from sqlalchemy import Integer, Select, literal, or_, select, text, tuple_, union_all
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.data.database import Database
+from services.kernel.data.partitions import partition_name
 from services.kernel.data.writes import TableWrite
 from services.kernel.errors import NotFound
 from services.kernel.shards.ownership import SHARDS
@@ -30,12 +32,14 @@ _TRADES = models.TradeRow.__table__
 _GROUPS = models.OrderGroupRow.__table__
 _POSITIONS = models.PositionRow.__table__
 _COMMIT_LOG = models.CommitLogRow.__table__
+_SHARD_SEQUENCES = models.ShardSequenceRow.__table__
 _LEASES = models.LeaseRow.__table__
 _FIXED = (
     "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force", "position_effect",
     "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "traceparent", "fingerprint", "create_time_ns",
 )  # fmt: skip
 IN_AT_ONCE = 500
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Statements:
@@ -56,6 +60,7 @@ class Statements:
         self.upsert_lease: TableWrite = database.upsert(models.LeaseRow, ["account_id"])
         self.delete_lease: TableWrite = database.delete(models.LeaseRow, ["account_id"])
         self.trim_updates: TableWrite = database.delete(models.CommitLogRow, ["shard", "sequence"])
+        self.upsert_shard_sequence: TableWrite = database.upsert(models.ShardSequenceRow, ["shard"])
         self.upsert_gateway: TableWrite = database.upsert(models.GatewayRow, ["gateway"])
         self.upsert_instrument: TableWrite = database.upsert(models.InstrumentRow, ["symbol"])
 
@@ -149,10 +154,12 @@ class TradingRepository:
         last = select(_COMMIT_LOG.c.sequence).where(of_shard).order_by(_COMMIT_LOG.c.sequence.desc()).limit(1)
         # Of the oldest row: what is before it was trimmed.
         first = select(_COMMIT_LOG.c.first_sequence).where(of_shard).order_by(_COMMIT_LOG.c.sequence).limit(1)
-        query = select(
-            wanted.c.shard, last.correlate(wanted).scalar_subquery(), first.correlate(wanted).scalar_subquery()
-        )
-        return {row[0]: ShardSequences(row[1] or 0, (row[2] or 1) - 1) for row in await self._session.execute(query)}
+        stated = select(_SHARD_SEQUENCES.c.trimmed_through).where(_SHARD_SEQUENCES.c.shard == wanted.c.shard)
+        query = select(wanted.c.shard, *(one.correlate(wanted).scalar_subquery() for one in (last, first, stated)))
+        return {
+            row[0]: ShardSequences(max(row[1] or 0, row[3] or 0), max((row[2] or 1) - 1, row[3] or 0))
+            for row in await self._session.execute(query)
+        }
 
     async def find_order(self, order_id: str, user_id: str = "") -> Order | None:
         """An order, with what is needed to book late fills; of this user, or of any when empty."""
@@ -230,6 +237,30 @@ class TradingRepository:
         query = select(sequence).where(_COMMIT_LOG.c.shard == shard, sequence <= through)
         return await self._session.scalar(query.order_by(sequence.desc()).limit(1)) or 0
 
+    async def last_sequence_of(self, shard: int, periods: Collection[int]) -> int:
+        """The last sequence of a shard's rows of some periods; 0 where there is none."""
+        sequence = _COMMIT_LOG.c.sequence
+        query = select(sequence).where(_COMMIT_LOG.c.shard == shard, _COMMIT_LOG.c.period.in_(periods))
+        return await self._session.scalar(query.order_by(sequence.desc()).limit(1)) or 0
+
+    async def is_promised(self, period: int) -> bool:
+        """Test for rows of a period, or none at all, that the owners of their shards have not stated as trimmed."""
+        query = _IS_PROMISED.format(part=partition_name(models.CommitLogRow.__tablename__, period))
+        return bool(await self._session.scalar(text(query)))
+
+    async def empty_period(self, period: int) -> None:
+        """Drop the rows of a period at once, on PostgreSQL; a period in use at the moment stays for the next time."""
+        part = partition_name(models.CommitLogRow.__tablename__, period)
+        try:
+            async with self._session.begin_nested():
+                # Else all who read would wait behind this, and this for one who reads for long.
+                await self._session.execute(text(f"LOCK TABLE {part} IN ACCESS EXCLUSIVE MODE NOWAIT"))
+                if not await self.is_promised(period):
+                    await self._session.execute(text(f"TRUNCATE {part}"))
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+                raise
+
     async def _groups(self, group_rows: Sequence[Any], orders: dict[str, Order]) -> list[OrderGroup]:
         """Groups of their rows, of `orders` and what is missing of them."""
         missing = [
@@ -259,6 +290,14 @@ class TradingRepository:
 
     async def _all(self, query: Select[Any]) -> Sequence[Any]:
         return (await self._session.execute(query)).mappings().all()
+
+
+# By the last row of each shard, found by the key; an empty partition is left alone.
+_IS_PROMISED = f"""
+    SELECT pg_relation_size('{{part}}') = 0 OR EXISTS (
+        SELECT FROM generate_series(0, {SHARDS - 1}) AS owned (shard) LEFT JOIN shard_sequences USING (shard)
+        WHERE (SELECT max(sequence) FROM {{part}} AS log WHERE log.shard = owned.shard) > coalesce(trimmed_through, 0)
+    )"""  # noqa: S608 names of ours
 
 
 def _by_users(orders: Iterable[tuple[str, str]]) -> Iterable[tuple[list[str], list[str]]]:

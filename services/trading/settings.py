@@ -62,7 +62,9 @@ class TradingSettings(StoredSection):
         description="The time for which a gateway must deny an order that may have been sent before that counts.",
     )
     resume_window: int = Field(
-        default=200_000, ge=1000, description="The number of updates of orders kept for streams that resume."
+        default=200_000,
+        ge=1000,
+        description="The number of updates of orders kept for streams that resume, on PostgreSQL for three days.",
     )
     stream_buffer: int = Field(
         default=10_000,

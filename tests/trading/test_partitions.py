@@ -8,6 +8,7 @@ from services.kernel.data import migrations
 from services.kernel.data.database import Database
 from services.kernel.data.partitions import partitions
 from services.trading import models
+from services.trading.repository import ShardSequences, TradingRepository
 from tests.trading.rows_of_tables import row_of
 
 BEFORE = "0004"
@@ -41,6 +42,8 @@ async def test_rows_of_before_the_partitions_are_kept_and_so_are_their_keys(data
         migrations.upgrade(connection, database.schema.migrations, BEFORE)
         for model, some in rows.items():
             connection.execute(model.__table__.insert(), some)
+        insert = "INSERT INTO journal (shard, sequence, first_sequence, user_id, payload) VALUES "
+        connection.exec_driver_sql(insert + ", ".join(f"(7, {n}, {n}, 'user-7', 'x')" for n in range(41, 51)))
         return {model: read(connection, model) for model in TABLES}
 
     def read(connection, model):
@@ -52,6 +55,9 @@ async def test_rows_of_before_the_partitions_are_kept_and_so_are_their_keys(data
     assert await database.check(thorough=True) == []
     after = await database._exclusively(lambda connection: {model: read(connection, model) for model in TABLES})
     assert after == before and all(len(some) == 50 for some in after.values())
+    async with database.repositories(TradingRepository).read() as repository:
+        assert [row[0] for row in await repository.commit_log(0, 100, "user-7", [], 100)] == list(range(41, 51))
+        assert (await repository.load(0, [7])).sequences == {7: ShardSequences(50, 40)}
     again = order_of(7, is_open=True)
     for twice in {**again, "client_order_id": "another"}, {**again, "order_id": "another"}:
         with pytest.raises(IntegrityError):

@@ -1,5 +1,6 @@
-"""Hash partitions of large tables on PostgreSQL; on SQLite such a table is in one piece."""
+"""Partitions of large tables on PostgreSQL, by hash or by number; on SQLite such a table is in one piece."""
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, MetaData, Table
@@ -9,23 +10,45 @@ _COUNT = "partitions"
 
 def by_hash(column: str, count: int) -> dict[str, Any]:
     """Arguments of a table that is made with so many partitions by a column, which all of its keys need to have."""
+    return _partitioned(f"HASH ({column})", count, make_partitions)
 
+
+def by_number(column: str, count: int) -> dict[str, Any]:
+    """Arguments of a table that has a partition for each number, from 0 on, that the column may have."""
+    return _partitioned(f"LIST ({column})", count, _make_numbered)
+
+
+def _partitioned(by: str, count: int, make: Callable[[Connection, str, int], None]) -> dict[str, Any]:
     def after_create(table: Table, connection: Connection, **_: Any) -> None:
         if connection.dialect.name == "postgresql":
-            make_partitions(connection, table.name, count)
+            make(connection, table.name, count)
 
     return {
-        "postgresql_partition_by": f"HASH ({column})",
+        "postgresql_partition_by": by,
         "info": {_COUNT: count},
         "listeners": [("after_create", after_create)],
     }
 
 
+def partition_name(table: str, number: int) -> str:
+    """The name of a table's partition."""
+    return f"{table}_p{number:02}"
+
+
 def make_partitions(connection: Connection, table: str, count: int) -> None:
-    """Make the hash partitions of a table that is declared as partitioned."""
+    """Make the partitions of a table that is declared as partitioned by a hash."""
     for number in range(count):
-        values = f"WITH (MODULUS {count}, REMAINDER {number})"
-        connection.exec_driver_sql(f"CREATE TABLE {table}_p{number:02} PARTITION OF {table} FOR VALUES {values}")
+        _make(connection, table, number, f"WITH (MODULUS {count}, REMAINDER {number})")
+
+
+def _make_numbered(connection: Connection, table: str, count: int) -> None:
+    for number in range(count):
+        _make(connection, table, number, f"IN ({number})")
+
+
+def _make(connection: Connection, table: str, number: int, values: str) -> None:
+    name = partition_name(table, number)
+    connection.exec_driver_sql(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES {values}")
 
 
 def partitions(connection: Connection) -> dict[str, str]:

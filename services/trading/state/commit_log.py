@@ -23,6 +23,7 @@ from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.quote import LastPrices
 from services.trading.domain.trade import Trade
 from services.trading.repository import Statements
+from services.trading.state.periods import period_of
 from services.trading.state.streams import StreamUpdate, UpdateKind
 
 log = logging.getLogger(__name__)
@@ -173,6 +174,12 @@ class CommitLog:
         written.add_done_callback(self._advance)
         return done
 
+    def state_trimmed(self, shard_log: ShardLog, through: int) -> "asyncio.Future[None]":
+        """Promise no updates of a shard up to a sequence any more, in this process at once and for its next owners."""
+        shard_log.trimmed_through = through
+        row = {"shard": shard_log.fence.shard, "trimmed_through": through}
+        return self._writer.submit([(self._statements.upsert_shard_sequence, row)], fences=(shard_log.fence,))
+
     def forget(self, shard_log: ShardLog, sequences: Iterable[int]) -> "asyncio.Future[None]":
         """Delete rows of a shard."""
         rows = [{"shard": shard_log.fence.shard, "sequence": sequence} for sequence in sequences]
@@ -276,6 +283,7 @@ class CommitLog:
             row = {
                 "shard": shard,
                 "sequence": updates[-1].sequence,
+                "period": period_of(changes.now_ns),
                 "first_sequence": before + 1,
                 "user_id": changes.user_id,
                 "payload": b"".join(len(item.payload).to_bytes(4) + item.payload for item in updates),

@@ -21,6 +21,7 @@ _TRADES = models.TradeRow.__table__
 _LEDGER = models.LedgerRow.__table__
 _POSITIONS = models.PositionRow.__table__
 _COMMIT_LOG = models.CommitLogRow.__table__
+_SHARD_SEQUENCES = models.ShardSequenceRow.__table__
 _EXTERNAL = models.ExternalTradeRow.__table__
 _EXTERNAL_ORDERS = models.ExternalOrderRow.__table__
 AT_ONCE = 1000
@@ -67,8 +68,12 @@ class BooksRepository:
         orders = await self._all(select(_ORDERS).where(_ORDERS.c.is_open).order_by(_ORDERS.c.order_id))
         instruments = await self._all(select(models.InstrumentRow.__table__))
         gateways = await self._all(select(models.GatewayRow.__table__))
+        sequences = [
+            await self._session.scalar(select(func.max(column))) or 0
+            for column in (_COMMIT_LOG.c.sequence, _SHARD_SEQUENCES.c.trimmed_through)
+        ]
         return OpenBooks(
-            await self._session.scalar(select(func.max(_COMMIT_LOG.c.sequence))) or 0,
+            max(sequences),
             [rows.account_from_row(row) for row in accounts],
             [rows.position_from_row(row) for row in positions],
             [rows.order_from_row(row, set()) for row in orders],
