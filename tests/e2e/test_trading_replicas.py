@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, pairwise
 
 import grpc
 import psutil
@@ -50,6 +50,8 @@ class Trader:
         # By client order id, what was acknowledged.
         self.acknowledged: dict[str, str] = {}
         self.problems: list[str] = []
+        # When, by time.monotonic.
+        self.times: list[float] = []
 
     def order(self, replica: int, key: str, timeout_s: float = 5) -> trading_pb2.Order:
         request = pb.CreateOrderRequest(
@@ -73,6 +75,7 @@ class Trader:
                     if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
                         key = f"key-{next(_keys)}"
                     continue
+                self.times.append(time.monotonic())
                 if self.acknowledged.setdefault(key, order.order_id) != order.order_id:
                     self.problems.append(f"{key} became two orders")
                 return
@@ -160,6 +163,11 @@ def trading(traders: list[Trader], replicas: list[int]) -> Iterator[None]:
         ended.set()
         for thread in threads:
             thread.join(60)
+
+
+def _longest_gap(traders: list[Trader], after: float) -> float:
+    """The longest time between two acknowledgements of one trader that a moment lies in or before."""
+    return max(later - earlier for trader in traders for earlier, later in pairwise(trader.times) if later > after)
 
 
 def _go_on(traders: list[Trader]) -> None:
@@ -284,11 +292,14 @@ def test_the_users_of_a_replica_that_ends_are_served_again_and_nothing_is_lost_o
     begun = holders()
     assert any(begun[trader.shard][0] == victim for trader in traders)
     ended = {run for address, run in begun.values() if address == victim}
+    moved = [trader for trader in traders if begun[trader.shard][0] == victim]
     with trading(traders, [1]):
+        signalled = time.monotonic()
         psutil.Process(pid).send_signal(number)
         # By the other replica or, where it is there soon, by another run at the same address.
         until(lambda: not any(run in ended for _, run in holders().values()), SERVED_S)
         _go_on(traders)
+        print(f"{number.name}: the users of the replica waited {_longest_gap(moved, signalled):.2f} s at the other")
         until(lambda: pid not in platform.pids()["trading"] and victim in dict(holders().values()), SHARED_S)
         _go_on(traders)
     for trader in traders:

@@ -31,10 +31,15 @@ class Trading:
         self.sent: asyncio.Queue[Any] = asyncio.Queue()
         self.log: list[Any] = []
         self.asked: list[dict[int, int]] = []
+        # What was missed of the shard that is asked for first comes only then.
+        self.go_on = asyncio.Event()
+        self.go_on.set()
 
     async def WatchShards(self, request: Any, **_: Any) -> AsyncIterator[Any]:
         if request.missed_after:
             self.asked.append(dict(request.missed_after))
+            if len(self.asked) == 1:
+                await self.go_on.wait()
             for message in self.log:
                 shard = shard_of(message.user_id)
                 if message.update.sequence > request.missed_after.get(shard, 1 << 60):
@@ -121,6 +126,25 @@ async def test_users_come_with_their_shard_and_go_with_it_and_others_stay() -> N
         risk.trading.send(lost={"shards": [A]})
         await until(lambda: risk.orders_of(ALICE) == -1)
         assert risk.orders_of(BOB) == 1 and A not in risk.counts.by_shard
+
+
+async def test_a_shard_whose_missed_updates_come_late_holds_up_no_other() -> None:
+    async with Risk() as risk:
+        risk.begin()
+        risk.trading.go_on.clear()
+        now_ns = risk.clock.now_ns()
+        risk.trading.log = [order(ALICE, 1, 6, now_ns), order(BOB, 1, 6, now_ns)]
+        risk.trading.send(taken={"epochs": {A: 1, B: 1}})
+        risk.trading.sent.put_nowait(account(ALICE, 6))
+        risk.trading.sent.put_nowait(account(BOB, 6))
+        risk.trading.send(ready={"sequences": {A: 6, B: 6}})
+        await until(lambda: len(risk.trading.asked) == 2)
+        await until(lambda: len(risk.feed.epochs) == 1)
+        (served,) = risk.feed.epochs
+        assert [served] == list(risk.trading.asked[1])
+        risk.trading.go_on.set()
+        assert await risk.feed.known(ALICE) and await risk.feed.known(BOB)
+        assert risk.counted(ALICE) == risk.counted(BOB) == 1
 
 
 async def test_an_update_that_the_shards_state_includes_is_not_counted_again() -> None:

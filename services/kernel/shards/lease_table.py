@@ -93,6 +93,11 @@ class LeaseTable:
                 UPDATE {table} SET owner = '', expires_at = now() WHERE owner = $1 AND {key} = ANY($2::{kind}[])
                 RETURNING {key})
             SELECT {notify} FROM dropped"""  # noqa: S608
+        self._leave = f"""
+            WITH left_ AS (DELETE FROM named_leases WHERE name = '{MEMBER}' || $1),
+            dropped AS (
+                UPDATE {table} SET owner = '', expires_at = now() WHERE owner = $1 AND {key} = ANY($2::{kind}[]))
+            SELECT {notify}"""  # noqa: S608
         self._add = f"""
             INSERT INTO {table} ({key}, owner, address, epoch, expires_at)
             SELECT key, '', '', 0, now() FROM unnest($1::{kind}[]) AS r (key) ON CONFLICT DO NOTHING"""  # noqa: S608
@@ -123,9 +128,9 @@ class LeaseTable:
         """Make rows that are not there, free to take."""
         await self._fetch(self._add, list(keys))
 
-    async def leave(self) -> None:
-        """Be no member any more."""
-        await self._fetch("DELETE FROM named_leases WHERE name = $1", MEMBER + self._holder)
+    async def leave(self, keys: Iterable[Key]) -> None:
+        """Be no member any more, and give leases up: in one statement, for others wait for it."""
+        await self._fetch(self._leave, self._holder, list(keys))
 
     async def notify(self, payload: str) -> None:
         """Notify the other holders; not waiting for the disk, for there is nothing to keep."""

@@ -102,8 +102,7 @@ class LeasedOwnership(Ownership):
         held = list(self._holder.held)
         self._holder.lose(held)
         try:
-            await self._holder.table.leave()
-            await self._holder.table.drop(held)
+            await self._holder.table.leave(held)
         except LOST as error:
             log.warning("shards are not given up but end by themselves: %s: %s", type(error).__name__, error)
         self._holder.table.discard()
@@ -171,8 +170,7 @@ class LeasedOwnership(Ownership):
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         self._holder.lose(shards)
         try:
-            await self._holder.table.leave()
-            await self._holder.table.drop(shards)
+            await self._holder.table.leave(shards)
         except LOST:
             self._holder.table.discard()
 

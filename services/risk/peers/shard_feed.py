@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 Message = Any
 # How long a check waits for a shard that comes: less than trading waits for the check.
 WAIT_S = 0.8
+_COUNTED_AT_ONCE = 4
 SECOND_NS = 1_000_000_000
 Load = Callable[[Mapping[int, int], Collection[str]], Awaitable[Collection[int]]]
 
@@ -111,14 +112,22 @@ class ShardFeed(TradingFeed):
                 self._apply_item(message.user_id, message.update, message.update.WhichOneof("event"))
         if is_first:
             self._portfolio.complete_snapshot()
-        for shard, epoch in ready.items():
-            if shard in coming and shard not in owned:
-                continue
-            await self._count_missed_of(shard, through[shard])
-            self.epochs[shard] = epoch
+        room = asyncio.Semaphore(_COUNTED_AT_ONCE)
+
+        async def complete(shard: int) -> None:
+            async with room:
+                await self._count_missed_of(shard, through[shard])
+            self.epochs[shard] = ready[shard]
+            self._ready.set()
+
+        # Each is served once it is counted: one of which much was missed holds up no other.
+        kept = [shard for shard in ready if shard not in coming or shard in owned]
+        outcomes = await asyncio.gather(*(complete(shard) for shard in kept), return_exceptions=True)
         self._uncounted.clear()
         self._in_snapshot = False
-        self._ready.set()
+        for error in outcomes:
+            if error is not None:
+                raise error
 
     async def _count_missed_of(self, shard: int, through: int) -> None:
         """Count what a shard's former owner had not written down; its orders of the present second count as such."""
