@@ -25,6 +25,7 @@ COMMANDS = {
     "import": "Bring a vnpy user's settings, gateways, strategies and data over.",
     "config": "Bring configuration files into the config service.",
     "admin": "Make users, set roles, reset passwords, rotate keys.",
+    "compare-versions": "Compare the answers of two running versions.",
     "verify": "Check that the books add up, across services and the venue.",
     "events": "List, retry or drop events that services could not take.",
     "health": "Say whether the platform is well.",
@@ -39,7 +40,7 @@ FOLDERS = {
     "backtest": "backtest.backtest", "compare": "backtest.compare", "optimize": "backtest.optimize",
     "ticks": "market.ticks", "depth": "market.depth", "market": "market.market",
     "events": "events.events", "import": "imports.vnpy", "config": "imports.config",
-    "verify": "verify.verify",
+    "verify": "verify.verify", "compare-versions": "compare_versions.compare_versions",
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ class _Lazy(click.Group):
         if cmd_name in COMMANDS:
             command: click.Command = getattr(
                 import_module(f"services.commands.{FOLDERS.get(cmd_name, cmd_name)}"),
-                f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name,
+                f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_"),
             )
             return command
         return None
