@@ -45,7 +45,8 @@ class Embedded:
         return Running("--feed", "sim:11", data_dir=data_dir, env=self._environment())
 
     def _environment(self) -> dict[str, str]:
-        return {}
+        # Clients that trade by chance for an hour must not run out of it.
+        return {"REDFIRE_TRADING__PAPER_CASH": str(10**10)}
 
     def _by_proxy(self, server: str, url: str) -> str:
         """The address of a server for the platform."""
@@ -131,7 +132,10 @@ class EmbeddedPostgres(Embedded):
         return {"PostgreSQL": installed_server(fsync=True)}
 
     def _environment(self) -> dict[str, str]:
-        return {"REDFIRE_DATABASE__URL": self._by_proxy("PostgreSQL", self.servers["PostgreSQL"].url())}
+        return {
+            **super()._environment(),
+            "REDFIRE_DATABASE__URL": self._by_proxy("PostgreSQL", self.servers["PostgreSQL"].url()),
+        }
 
     def _database(self) -> dict[str, str]:
         return {"url": self.servers["PostgreSQL"].url()}
