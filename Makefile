@@ -66,7 +66,7 @@ test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to py
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform, a server or a browser, kills, or replays days
 	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow" --hypothesis-profile=fast -q $(ARGS)
 
-chaos: setup-dev ## Break things under clients that trade, and check that nothing is lost; ROUNDS=50, SEED=7, ARGS="--on postgresql"
+chaos: setup-dev ## Break things under clients that trade, and check that nothing is lost; ROUNDS=50, SEED=7, ARGS="--on replicated"
 	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
 
 bench: setup-dev ## Measure the tick path, history and the order path beside others, in 15 minutes; ARGS="--only fan_out" one of them
