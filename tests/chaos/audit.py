@@ -1,6 +1,7 @@
 """Audit of a client: the answers it had against its books, once all is quiet."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.chaos.trader import Trader
 from tests.running import until
@@ -87,10 +88,9 @@ def _status(order: dict[str, Any]) -> str:
 def _all(trader: Trader, noun: str) -> list[dict[str, Any]]:
     resources, token = [], ""
     while True:
-        parameters = {"pageSize": 1000, "pageToken": token}
-        answer = trader.http.get(f"/api/trading/{noun}", params=parameters)
-        if answer.status_code != 200:
-            raise AssertionError(f"{noun} cannot be listed: {answer.text}")
+        answer = trader.asked("GET", f"/api/trading/{noun}?{urlencode({'pageSize': 1000, 'pageToken': token})}")
+        if answer is None:
+            raise AssertionError(f"{noun} of {trader.user} cannot be listed")
         page = answer.json()
         resources += page[noun]
         token = page["nextPageToken"]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from services.kernel.errors import StartError
 from tests.chaos.audit import audit
 from tests.chaos.faults import Fault
 from tests.chaos.topology import Embedded
@@ -112,14 +113,18 @@ def _play_one(
         played.problems.append(f"not all is there again after {RECOVERED_S:g} s")
     for trader in traders:
         played.problems += audit(trader)
-    outcome = topology.verify()
-    played.problems += [f"verify: {finding}" for finding in outcome.findings.kept]
-    played.problems += [f"verify did not check {text}" for text in outcome.left_out]
+    try:
+        outcome = topology.verify()
+    except StartError as error:
+        played.problems.append(f"verify: {error}")
+    else:
+        played.problems += [f"verify: {finding}" for finding in outcome.findings.kept]
+        played.problems += [f"verify did not check {text}" for text in outcome.left_out]
+        played.counts["trades"] = outcome.counts["trades"]
     played.settled_s = time.monotonic() - ended
-    played.counts = _totals(traders) - before
+    played.counts += _totals(traders) - before
     if fault.is_unseen and played.counts["given up"]:
         played.problems.append(f"{played.counts['given up']} calls failed in spite of the retry policy")
-    played.counts["trades"] = outcome.counts["trades"]
     return played
 
 
