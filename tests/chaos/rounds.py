@@ -123,8 +123,9 @@ def _play_one(
         played.counts["trades"] = outcome.counts["trades"]
     played.settled_s = time.monotonic() - ended
     played.counts += _totals(traders) - before
-    if fault.is_unseen and played.counts["given up"]:
-        played.problems.append(f"{played.counts['given up']} calls failed in spite of the retry policy")
+    if fault.is_unseen and (failed := played.counts["given up"]):
+        calls = [call for trader in traders for call in trader.record.given_up]
+        played.problems.append(f"{failed} calls failed in spite of the retry policy, of these so far: {calls}")
     return played
 
 
@@ -152,7 +153,7 @@ def _totals(traders: Sequence[Trader]) -> Counter[str]:
         totals["acknowledged"] += len(record.acknowledged)
         totals["refused"] += len([key for key, reason in record.refused.items() if reason])
         totals["broken off"] += record.statuses[0] + sum(n for status, n in record.statuses.items() if status >= 500)
-        totals["given up"] += record.given_up
+        totals["given up"] += len(record.given_up)
     return totals
 
 

@@ -20,7 +20,7 @@ OPEN = frozenset({500, 502, 503, 504, 429, 408})
 NEVER = frozenset({500, 401})
 """Answers that no fault accounts for."""
 PAUSE_S, PATIENCE_S = 0.1, 120.0
-RETRIED_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 0.05, 1.0
+RETRIED_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 0.05, 1.0
 
 
 @dataclass
@@ -41,8 +41,8 @@ class ClientRecord:
     """By the trade's id: the quantity, as the stream told it."""
     statuses: Counter[int] = field(default_factory=Counter)
     """Answers of the edge by HTTP status; 0 for none."""
-    given_up: int = 0
-    """Calls that had no answer by the retry policy."""
+    given_up: list[str] = field(default_factory=list)
+    """Calls that had no answer by the retry policy, with the last one they had."""
     problems: list[str] = field(default_factory=list)
     """Two answers that do not agree."""
 
@@ -101,7 +101,7 @@ class Trader(threading.Thread):
     def pause(self) -> None:
         """Ask for nothing more; what was asked is answered when this returns."""
         self._running.clear()
-        assert self._idle.wait(60), f"{self.user} waits for an answer"
+        assert self._idle.wait(2 * RETRIED_S), f"{self.user} waits for an answer"
 
     def resume(self) -> None:
         self._idle.clear()
@@ -268,7 +268,7 @@ class Trader(threading.Thread):
             if once or (answer is not None and answer.status_code not in OPEN):
                 return answer
             if time.monotonic() > end or self._ended.is_set():
-                self.record.given_up += 1
+                self.record.given_up.append(f"{method} {path}: {'no answer' if answer is None else answer.text}")
                 return answer
             time.sleep(pause_s * self._jitter.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
