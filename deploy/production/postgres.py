@@ -10,7 +10,7 @@ from deploy.production.server import END_S, LocalServer, NotInstalled, ServerFai
 
 ROLE = "redfire"
 """The role of RedFire: it may make databases and is no superuser."""
-START_S = 30
+START_S = 120
 
 
 class LocalPostgres(LocalServer):

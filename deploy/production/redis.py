@@ -6,7 +6,7 @@ import socket
 
 from deploy.production.server import LocalServer, NotInstalled
 
-START_S = 30
+START_S = 120
 
 
 class LocalRedis(LocalServer):

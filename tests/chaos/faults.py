@@ -50,7 +50,7 @@ def _kill_worker(here: Embedded, chance: random.Random) -> Mend:
 
 
 def _kill(here: Embedded, word: str) -> None:
-    for process in until(lambda: here.children(word), timeout_s=60):
+    for process in until(lambda: here.children(word), timeout_s=REPLACED_S):
         try:
             process.kill()
         except psutil.NoSuchProcess:
