@@ -60,6 +60,12 @@ async def test_the_migrations_of_a_service_make_what_its_models_say(service, dat
         await database.close()
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_two_migrations_of_a_service_have_one_number(service):
+    revisions = schema_of(base_of(service)).revisions
+    assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
+
+
 async def test_a_database_is_made_at_its_head_and_a_second_time_nothing_is_done(database_url):
     for expected in f"made, at {schema_of(base_of('user')).head}", "":
         database = Database(database_url.replace("{name}", "user"), base_of("user"))

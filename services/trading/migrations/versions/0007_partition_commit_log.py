@@ -7,13 +7,13 @@ from alembic import op
 
 from services.kernel.data.partitions import by_number
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 _PERIODS, _PERIOD_NS = 16, 6 * 3600 * 10**9
 
 
 def upgrade() -> None:
-    """Go on from revision 0005."""
+    """Go on from revision 0006."""
     op.create_table(
         "shard_sequences",
         sa.Column("shard", sa.Integer(), autoincrement=False, nullable=False),
