@@ -46,6 +46,7 @@ START_S = 300.0
 QUIET_SLICE_S = 0.25
 LONGEST_QUIET_S = 10.0
 FILL_RATE = 50.0
+LAST_FILLS_S = 5.0
 FILL_USERS, STREAMS_OF_USER = 4, 4
 HEADER = (
     f"{'':40s}{'p50':>8s}{'p95':>8s}{'p99':>8s} ms{'orders/s':>10s}{'CPU':>8s}{'servers':>9s} ms{'busy after':>12s}"
@@ -211,7 +212,9 @@ class Fills:
                     await stub.CreateOrder(request, metadata=metadata, timeout=30)
 
             sent = len(await open_loop(create, FILL_RATE, seconds))
-        await asyncio.sleep(1)  # for the last of them
+        end = time.perf_counter() + LAST_FILLS_S
+        while len(self._latencies) < sent * STREAMS_OF_USER and time.perf_counter() < end:
+            await asyncio.sleep(0.05)
         for task in tasks:
             task.cancel()
         failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, Exception)]
