@@ -9,11 +9,12 @@ from typing import Any
 
 from prometheus_client import Gauge
 from redfire.events.v1.events_pb2 import Event
+from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.data.writes import Fence
-from services.kernel.errors import RedFireError
+from services.kernel.errors import RedFireError, ResourceExhausted
 from services.kernel.events.outbox import Outbox
 from services.kernel.shards.ownership import ALL_SHARDS, Ownership, shard_of
 from services.kernel.tasks import Tasks
@@ -34,6 +35,12 @@ _TRIM_EVERY = 100
 _LOOK_S = 0.5
 _MISSING_TIMES = 3
 _LEAVE_S = 2.3
+
+
+class TooManyStrategies(ResourceExhausted):
+    """An owner has too many strategies already, or too many run."""
+
+    reason = Reason.OVERLOADED
 
 
 @dataclass(slots=True)
@@ -85,9 +92,6 @@ class ActiveStrategies:
         entry = self._entries.get(strategy_id)
         return entry.kept if entry else None
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     async def take(self, shards: Mapping[int, int]) -> None:
         """Run what ran of the users of shards that come, epochs by shard; what was stopping has stopped."""
         async with self._repositories.read() as repository:
@@ -128,13 +132,17 @@ class ActiveStrategies:
             entry.ending = True
             self._forget(entry)
 
-    async def start(self, strategy: Strategy) -> Strategy:
-        """Have a strategy run. Raises ShardMoved."""
+    async def start(self, strategy: Strategy, most: int) -> Strategy:
+        """Have a strategy run, where fewer than `most` of all users do. Raises TooManyStrategies, ShardMoved."""
         if entry := self._entries.get(strategy.strategy_id):
             return entry.strategy
         fence = self._shards.fence(strategy.user_id)
         entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy, fence)
-        await self._save(entry, replace(strategy, status=Status.STARTING, error=""))
+        try:
+            await self._save(entry, replace(strategy, status=Status.STARTING, error=""), most=most)
+        except TooManyStrategies:
+            self._forget(entry)
+            raise
         self._assignments.assign(entry.strategy)
         self._supervisor.wake()
         self._count()
@@ -255,7 +263,9 @@ class ActiveStrategies:
         if strategy.strategy_id not in self._entries:
             await self._sweep(strategy)
 
-    async def _save(self, entry: _Entry, strategy: Strategy, lines: Sequence[LogLine] = ()) -> None:
+    async def _save(
+        self, entry: _Entry, strategy: Strategy, lines: Sequence[LogLine] = (), most: int | None = None
+    ) -> None:
         strategy = entry.strategy = replace(strategy, update_time=self._clock.now())
         async with entry.lock:
             former = entry.kept.status
@@ -263,6 +273,9 @@ class ActiveStrategies:
                 # Another write may have come between: the last state is what counts.
                 strategy = entry.strategy
                 await repository.hold(entry.fence)
+                # Replicas write one after the other: none comes between.
+                if most is not None and await repository.count_active() >= most:
+                    raise TooManyStrategies("too many strategies run already", max_running=most)
                 await repository.put(strategy)
                 kept = await self._keep_lines(repository, strategy, lines)
                 event = None if strategy.status is former else self._event(strategy)

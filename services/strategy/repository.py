@@ -67,6 +67,12 @@ class StrategyRepository:
         rows = await self._session.scalars(select(StrategyRow).where(StrategyRow.status.in_(active)))
         return [_to_domain(row) for row in rows]
 
+    async def count_active(self) -> int:
+        """The number of everybody's strategies that a worker should have."""
+        active = [status.value for status in Status if status.is_active]
+        query = select(func.count()).select_from(StrategyRow).where(StrategyRow.status.in_(active))
+        return await self._session.scalar(query) or 0
+
     async def add(self, strategy: Strategy, request_id: str) -> None:
         """A new strategy."""
         values = {name: getattr(strategy, name) for name in _COLUMNS}

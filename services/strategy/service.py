@@ -11,14 +11,14 @@ from redfire.reasons import Reason
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
-from services.kernel.errors import Duplicate, FailedPrecondition, ResourceExhausted
+from services.kernel.errors import Duplicate, FailedPrecondition
 from services.kernel.events.outbox import Outbox
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
 from services.quant.calendar import Calendar
 from services.quant.sdk.strategy_class import ClassDescription
 from services.strategy import parameters as parameter_rules
-from services.strategy.active_strategies import ActiveStrategies
+from services.strategy.active_strategies import ActiveStrategies, TooManyStrategies
 from services.strategy.catalogue import Catalogue
 from services.strategy.events import StrategyEvent, StrategyEvents
 from services.strategy.metrics import Performance, performance
@@ -36,12 +36,6 @@ class StrategyIsRunning(FailedPrecondition):
     """The strategy must be stopped first."""
 
     reason = Reason.STRATEGY_RUNNING
-
-
-class TooManyStrategies(ResourceExhausted):
-    """The owner has too many strategies already."""
-
-    reason = Reason.OVERLOADED
 
 
 class StrategyService:
@@ -192,11 +186,11 @@ class StrategyService:
         if strategy.status is Status.STOPPING:
             raise StrategyIsRunning("it is still stopping")
         await self._catalogue.get(strategy.class_name)
-        if len(self._active) >= self._settings().max_running:
-            raise TooManyStrategies("too many strategies run already", max_running=self._settings().max_running)
         # Read again: it may have been started or deleted while the classes were looked up.
         strategy = await self.get_strategy(user_id, strategy_id)
-        return strategy if strategy.status.is_active else await self._active.start(strategy)
+        if strategy.status.is_active:
+            return strategy
+        return await self._active.start(strategy, self._settings().max_running)
 
     async def stop_strategy(self, user_id: str, strategy_id: str) -> Strategy:
         """Stop a strategy and cancel its open orders; stopped already: as it is."""

@@ -27,7 +27,7 @@ class StrategySettings(StoredSection):
         default=1 << 30, ge=64 << 20, description="Resident memory at which a worker is killed."
     )
     max_strategies: int = Field(default=100, ge=1, le=1000, description="Strategies that a user may have.")
-    max_running: int = Field(default=200, ge=1, le=1000, description="Strategies that may run at the same time.")
+    max_running: int = Field(default=200, ge=1, le=1000, description="Strategies of all users that may run.")
     log_lines: int = Field(default=1000, ge=10, le=100_000, description="Lines of its log that a strategy keeps.")
     stop_timeout_s: float = Field(
         default=6.0,
@@ -39,7 +39,8 @@ class StrategySettings(StoredSection):
         default=0,
         ge=0,
         le=1024,
-        description="Backtests and optimisations that run at the same time, the others wait; 0: one for each core.",
+        description="Backtests and optimisations that all replicas run at the same time, the others wait; "
+        "0: one for each core of each replica.",
     )
     backtest_queue: int = Field(
         default=100, ge=1, le=10_000, description="Backtests and optimisations of a user that may wait."

@@ -7,6 +7,7 @@ import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 from redfire.strategy.v1 import strategy_pb2 as pb
@@ -14,9 +15,11 @@ from sqlalchemy import text
 
 from services.kernel.identifiers import new_id
 from services.kernel.shards.ownership import ALL_SHARDS, shard_of
+from services.strategy.jobs.execution.process import JobProcess, ProcessExit
 from tests.harness import platform
 from tests.postgres import shared_server
 from tests.strategy.conftest import StrategyClient
+from tests.strategy.jobs.backtests import STRATEGIES, BacktestClient, store_bars
 from tests.strategy.user_files import GOOD
 from tests.strategy.worker_processes import ticks_until, workers
 from tests.waiting import until
@@ -61,28 +64,35 @@ def _url() -> str:
 class Replicas:
     """Replicas that share a database and the fake peers."""
 
-    def __init__(self, stack, world, strategies_dir):
+    def __init__(self, stack, world, strategies_dir, data_dir):
         self.world, self._stack, self._strategies_dir, self._url = world, stack, strategies_dir, _url()
+        self.data_dir = data_dir
 
     @asynccontextmanager
-    async def replica(self):
-        settings = {"strategy": {"strategies_dir": self._strategies_dir}, "database": {"url": self._url}}
+    async def replica(self, **limits):
+        settings = {"strategy": {"strategies_dir": self._strategies_dir, **limits}, "database": {"url": self._url}}
         fakes, mint = self.world.fakes(), self.world.auth.mint
-        async with platform("strategy", settings=settings, fakes=fakes, mint=mint) as running:
+        async with platform("strategy", settings=settings, fakes=fakes, mint=mint, data_dir=self.data_dir) as running:
             yield running
 
-    async def start(self):
-        return await self._stack.enter_async_context(self.replica())
+    async def start(self, **limits):
+        return await self._stack.enter_async_context(self.replica(**limits))
+
+    async def two(self, **limits):
+        """Two replicas that share the users."""
+        one, other = await self.start(**limits), await self.start(**limits)
+        await _shared(one, other)
+        return one, other
 
     def client(self, running, user_id):
         return StrategyClient(self.world, running.identity(user_id=user_id))
 
 
 @pytest.fixture
-async def replicas(world, strategies_dir):
+async def replicas(world, strategies_dir, tmp_path):
     (strategies_dir / "good.py").write_text(GOOD)
     async with AsyncExitStack() as stack:
-        yield Replicas(stack, world, strategies_dir)
+        yield Replicas(stack, world, strategies_dir, tmp_path / "data")
 
 
 def owned(running):
@@ -144,6 +154,64 @@ async def test_either_replica_serves_any_user_and_the_other_goes_on_with_strateg
     await theirs.stop(strategy_id)
     assert (await theirs.until_status(strategy_id, "STOPPED", WAIT_S)).position == "1"
     assert len(world.trading_state.trades) == 1
+
+
+async def test_so_many_strategies_run_as_the_platform_may_whichever_replicas_run_them(replicas):
+    one, other = await replicas.two(max_running=2)
+    clients = [replicas.client(running, user_of(running)) for running in (one, one, other, other)]
+    await _classes_known(clients[0])
+    await _classes_known(clients[2])
+    ids = [(await client.create("Counter")).strategy_id for client in clients]
+    answers = await asyncio.gather(
+        *(client.start(strategy_id) for client, strategy_id in zip(clients, ids, strict=True)), return_exceptions=True
+    )
+    refused = [number for number, answer in enumerate(answers) if isinstance(answer, grpc.aio.AioRpcError)]
+    assert len(refused) == 2
+    for number in refused:
+        assert answers[number].code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await clients[number].get(ids[number])).status == pb.STRATEGY_STATUS_CREATED
+    began = next(number for number in range(4) if number not in refused)
+    await clients[began].stop(ids[began])
+    await clients[refused[0]].start(ids[refused[0]])
+    await clients[refused[0]].until_status(ids[refused[0]], "RUNNING", WAIT_S)
+
+
+class Programme:
+    """Stands in for the processes of backtests: notes how many run at once, whichever replicas' they are."""
+
+    def __init__(self):
+        self.running = 0
+        self.seen = []
+
+    async def run(self, _):
+        self.running += 1
+        self.seen.append(self.running)
+        try:
+            # Long enough for others to begin, where they may.
+            for _ in range(100):
+                if self.running > 2:
+                    break
+                await asyncio.sleep(0.01)
+        finally:
+            self.running -= 1
+        return ProcessExit()
+
+
+async def test_so_many_backtests_run_as_the_platform_may_whichever_replicas_run_them(
+    replicas, strategies_dir, monkeypatch
+):
+    programme = Programme()
+    monkeypatch.setattr(JobProcess, "run", lambda _, further: programme.run(further))
+    (strategies_dir / "mine.py").write_text(STRATEGIES)
+    store_bars(replicas.data_dir)
+    one, other = await replicas.two(max_backtests=2)
+    clients = [BacktestClient(running.identity(user_id=user_of(running))) for running in (one, other)]
+    for client, running in zip(clients, (one, other), strict=True):
+        await _classes_known(replicas.client(running, client.user.user_id))
+    asked = [(client, await client.create("Trader")) for _ in range(6) for client in clients]
+    for client, job in asked:
+        await client.ended(job.backtest_id, WAIT_S)
+    assert len(programme.seen) == len(asked) and max(programme.seen) <= 2
 
 
 async def test_a_strategy_moves_to_a_replica_that_comes_and_no_two_workers_run_it(replicas, world):

@@ -30,8 +30,8 @@ def bind_jobs(
 ) -> None:
     """Jobs in the strategy service's database, each run by a process of its own."""
     repositories = database.repositories(JobRepository)
-    watchers = job_watchers()
-    scheduler = Scheduler(context, repositories, watchers, outbox, settings, context.clock, shards)
+    watchers, leases = job_watchers(), context.leases(database)
+    scheduler = Scheduler(context, repositories, watchers, outbox, settings, context.clock, shards, leases)
     service = JobService(
         repositories,
         scheduler,

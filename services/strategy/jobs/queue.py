@@ -40,6 +40,13 @@ class FairQueue:
         self._take(owner, job_id)
         return job_id
 
+    def put_back(self, owner: str, job_id: str) -> None:
+        """Have a job that was popped wait again, where it was; its id tells when it was created."""
+        first = min(self._turns.values(), default=1) - 1
+        jobs = self._waiting.setdefault(owner, deque())
+        self._turns[owner] = first
+        jobs.insert(sum(other < job_id for other in jobs), job_id)
+
     def count(self, owner: str) -> int:
         """The number of an owner's jobs that wait."""
         return len(self._waiting.get(owner, ()))

@@ -98,6 +98,11 @@ class JobRepository:
         query = select(JobRow).where(JobRow.status.not_in(_ENDED)).order_by(JobRow.create_time, JobRow.job_id)
         return [_to_domain(row) for row in await self._session.scalars(query)]
 
+    async def count_running(self, besides: str) -> int:
+        """The number of everybody's jobs that run, but for this one."""
+        runs = JobRow.status == Status.RUNNING.value, JobRow.job_id != besides
+        return await self._session.scalar(select(func.count()).select_from(JobRow).where(*runs)) or 0
+
     async def list_ended_before(self, time: datetime, limit: int) -> Sequence[Job]:
         """Everybody's jobs that ended before a time."""
         query = select(JobRow).where(JobRow.end_time < time).order_by(JobRow.end_time).limit(limit)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from redfire.events.v1.events_pb2 import Event
 
@@ -18,6 +19,7 @@ from services.kernel.data.writes import Fence
 from services.kernel.errors import ShardMoved, Unavailable
 from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext
+from services.kernel.shards.leases import Leases
 from services.kernel.shards.ownership import Ownership, shard_of
 from services.strategy.jobs import datasets
 from services.strategy.jobs.execution.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
@@ -30,6 +32,8 @@ from services.strategy.jobs.watchers import Watchers
 from services.strategy.settings import StrategySettings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+TOPIC = "backtests"
 DATA = "data"
 """The copy of what a job reads, where it cannot read the archive; removed with all else that is no result."""
 FINISHED, FAILED = "strategy.backtest_finished", "strategy.backtest_failed"
@@ -39,6 +43,7 @@ _PRUNE_S = 600.0
 _PRUNED = 100
 _RETRY_S = 0.5
 _RETRIES_S = 30.0
+_OTHERS_FIRST_S = 0.2
 _GRACE_S = 0.5
 """A cancel takes effect within a second."""
 
@@ -66,6 +71,7 @@ class Scheduler:
         settings: Callable[[], StrategySettings],
         clock: Clock,
         shards: Ownership,
+        leases: Leases,
     ) -> None:
         self._context = context
         self._shards = shards
@@ -80,6 +86,10 @@ class Scheduler:
         self._queue = FairQueue()
         self._running: dict[str, _Running] = {}
         self._wake = asyncio.Event()
+        self._leases = leases
+        leases.on_notified(TOPIC, self._wake.set)
+        # The platform runs as many as it may: this process looks again later.
+        self._is_full = False
         self._draining = False
 
     def folder(self, job_id: str) -> JobFolder:
@@ -184,8 +194,9 @@ class Scheduler:
         """Start what may be started, until cancelled."""
         while True:
             self._wake.clear()
+            self._is_full = False
             limit = self._settings().max_backtests or os.cpu_count() or 1
-            while not self._draining and len(self._running) < limit:
+            while not self._draining and not self._is_full and len(self._running) < limit:
                 owners = Counter(self._jobs[job_id].user_id for job_id in self._running)
                 job_id = self._queue.pop(owners)
                 if job_id is None:
@@ -242,10 +253,15 @@ class Scheduler:
         self._queue.add(job.user_id, job.job_id)
 
     async def _run(self, job_id: str) -> None:
-        job = self._jobs[job_id]
+        waiting = job = self._jobs[job_id]
+        waits = False
         try:
             job = job.begun(self._clock.now())
-            await self._patiently(self._put, job)
+            if not await self._patiently(self._begin, job):
+                waits = not self._running[job_id].canceled
+                if not waits:
+                    await self._patiently(self._end, waiting.ended(self._clock.now(), Status.CANCELED))
+                return
             job = await self._finish(job)
             await self._patiently(self._end, job)
         except asyncio.CancelledError:
@@ -262,8 +278,12 @@ class Scheduler:
             await self._patiently(self._end, job)
         finally:
             del self._running[job_id]
-            self._jobs.pop(job_id, None)
-            self._wake.set()
+            if waits:
+                self._is_full = True
+                self._queue.put_back(job.user_id, job_id)
+            else:
+                self._jobs.pop(job_id, None)
+                self._pass_on()
 
     async def _finish(self, job: Job) -> Job:
         """Run its process; the job as it ended."""
@@ -355,6 +375,27 @@ class Scheduler:
         limits = Limits(timeout_s, memory_bytes * (1 + workers), workers, disk_bytes)
         return JobProcess(spec, limits, folder.part / LOG)
 
+    def _pass_on(self) -> None:
+        """Begin the next; where replicas share a limit, those of the others come first."""
+        self._leases.notify(TOPIC)
+        if self._shards.is_shared and self._settings().max_backtests:
+            asyncio.get_running_loop().call_later(_OTHERS_FIRST_S, self._wake.set)
+        else:
+            self._wake.set()
+
+    async def _begin(self, job: Job) -> bool:
+        """Write that a job runs, unless as many run already as the platform may; whether it was written."""
+        limit = self._settings().max_backtests
+        async with self._repositories() as repository:
+            await repository.hold(self.fence(job.user_id))
+            # Replicas write one after the other: none comes between.
+            if limit and await repository.count_running(job.job_id) >= limit:
+                return False
+            await repository.put(job)
+        self._jobs[job.job_id] = job
+        self._watchers.publish(job.job_id, [job])
+        return True
+
     async def _put(self, job: Job) -> None:
         async with self._repositories() as repository:
             await repository.hold(self.fence(job.user_id))
@@ -362,7 +403,7 @@ class Scheduler:
         self._jobs[job.job_id] = job
         self._watchers.publish(job.job_id, [job])
 
-    async def _patiently(self, write: Callable[[Job], Awaitable[None]], job: Job) -> None:
+    async def _patiently(self, write: Callable[[Job], Awaitable[T]], job: Job) -> T:
         """Retry until the database takes it: while its disk is full, nothing begins and nothing has ended."""
         pause_s = _RETRY_S
         while True:

@@ -65,3 +65,16 @@ def test_everything_is_served_once_and_nobody_waits_for_two_turns_of_another(add
             assert all(last.get(name, -1) > last[owner] for name in others)
         last[owner] = turn
     assert not any(waiting.values())
+
+
+def test_a_job_that_is_put_back_waits_where_it_was():
+    queue = FairQueue()
+    for name in ("a1", "a2", "a3"):
+        queue.add("alice", name)
+    queue.add("bob", "b1")
+    popped = [queue.pop({}) for _ in range(3)]
+    assert popped == ["a1", "b1", "a2"]
+    queue.put_back("alice", "a2")
+    queue.put_back("alice", "a1")
+    assert [queue.position("alice", name) for name in ("a1", "a2", "a3")] == [0, 1, 2]
+    assert queue.pop({}) == "a1"
