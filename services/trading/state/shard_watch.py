@@ -21,6 +21,8 @@ class ShardWatch:
         self._store = store
         self._clock = clock
         self._subscribers: Subscribers[str, StreamUpdate] = Subscribers(lambda: Subscriber(buffer(), discards=True))
+        # Epochs of the shards that followers were told of.
+        self._told: dict[int, int] = {}
         store.on_published(lambda _, updates: self._publish(updates))
         store.on_recovered(self._publish)
         store.on_loaded(self._take)
@@ -84,11 +86,15 @@ class ShardWatch:
     def _publish(self, updates: Sequence[StreamUpdate]) -> None:
         self._subscribers.publish(_ALL, updates)
 
-    def _take(self, loaded: Loaded, anew: bool) -> None:
+    def _take(self, loaded: Loaded, _: bool) -> None:
+        # Of books that are read anew, too: they have the shards that came while nothing could be read.
         epochs = self._store.epochs
-        if not anew and loaded.sequences:
-            taken = {shard: epochs[shard] for shard in loaded.sequences}
+        taken = {shard: epochs[shard] for shard in loaded.sequences if self._told.get(shard) != epochs[shard]}
+        if taken:
+            self._told.update(taken)
             self._subscribers.publish(_ALL, [StreamUpdate(UpdateKind.TAKEN, 0, shards=taken)])
 
     def _lose(self, shards: Collection[int], _: Collection[str]) -> None:
+        for shard in shards:
+            self._told.pop(shard, None)
         self._subscribers.publish(_ALL, [StreamUpdate(UpdateKind.LOST, 0, shards=dict.fromkeys(shards, 0))])
