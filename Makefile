@@ -60,8 +60,9 @@ run: setup ## Start the platform with a demo user and a strategy that trades; AR
 run-production: setup ## Start PostgreSQL, Redis and RabbitMQ in temporary folders, and the platform on them in processes, two of each
 	@$(BIN)/python -m deploy.production $(ARGS)
 
-test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+# Files in their order: those that take longest, of chaos, come early, and the end waits for none of them.
+test: setup-dev ## Run all tests against real servers, two files at a time; ARGS="-k name" goes to pytest, "-n 0" runs one after the other
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform, a server or a browser, kills, or replays days
 	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow" --hypothesis-profile=fast -q $(ARGS)
