@@ -202,23 +202,27 @@ def tracing(options: EdgeOptions) -> Json:
 
 def clusters(options: EdgeOptions) -> list[Json]:
     """The services, by name, and what the edge itself asks."""
-    all_clusters = [service_cluster(name, name, options.services[name]) for name in sorted(options.services)]
+    calls = options.in_flight
+    all_clusters = [service_cluster(name, name, options.services[name], calls) for name in sorted(options.services)]
     for name in sorted(options.streams):
-        addresses = options.streams[name], options.services[name]
-        all_clusters.append(service_cluster(streams_cluster(name), name, *addresses))
+        addresses, checked = options.streams[name], options.services[name]
+        all_clusters.append(service_cluster(streams_cluster(name), name, addresses, calls, checked))
     all_clusters.append(cluster("ops", (options.ops,)))
     if options.operators:
-        all_clusters.append(service_cluster(OPERATORS, OPERATORS, (options.operators,)))
+        all_clusters.append(service_cluster(OPERATORS, OPERATORS, (options.operators,), calls))
     all_clusters.append({"name": NOWHERE, "type": "STATIC", "connect_timeout": "0.1s"})
     if options.tracing:
         all_clusters.append(cluster("otlp", (options.tracing,)) | {"typed_extension_protocol_options": http2()})
     return all_clusters
 
 
-def service_cluster(name: str, service: str, addresses: Addresses, checked: Addresses | None = None) -> Json:
-    """A service's processes. `checked` are the addresses at which they answer for their health, where these do not; of
-    others than as many nobody knows which is whose, and none is checked.
+def service_cluster(
+    name: str, service: str, addresses: Addresses, calls: int, checked: Addresses | None = None
+) -> Json:
+    """A service's processes, each for so many unary calls at a time.
 
+    `checked` are the addresses at which they answer for their health, where these do not; of others than as many nobody
+    knows which is whose, and none is checked.
     A process that does not answer, or does not serve, is passed over. When none serves all are asked: the last one must
     be, whatever it answers.
     """
@@ -226,15 +230,7 @@ def service_cluster(name: str, service: str, addresses: Addresses, checked: Addr
     made = cluster(name, addresses, checked) | {
         "typed_extension_protocol_options": http2(REPLICA_KEEPALIVE if several else KEEPALIVE),
         "circuit_breakers": {
-            "thresholds": [
-                {
-                    "priority": "DEFAULT",
-                    "max_connections": 1024,
-                    "max_pending_requests": STREAMS,
-                    "max_requests": 2 * STREAMS,
-                    "max_retries": 64,
-                }
-            ]
+            "thresholds": [thresholds("DEFAULT", 2 * STREAMS), thresholds("HIGH", calls * len(addresses))]
         },
     }
     if several:
@@ -255,6 +251,17 @@ def service_cluster(name: str, service: str, addresses: Addresses, checked: Addr
             },
         }
     return made
+
+
+def thresholds(priority: str, most: int) -> Json:
+    """Requests of a priority that may be open at a time; Envoy refuses what is beyond them."""
+    return {
+        "priority": priority,
+        "max_connections": 1024,
+        "max_pending_requests": STREAMS,
+        "max_requests": most,
+        "max_retries": 64,
+    }
 
 
 def health_check(service: str) -> Json:

@@ -3,7 +3,7 @@
 import base64
 import re
 
-from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
 from services.mesh.contract import Contract
@@ -39,6 +39,9 @@ GRPC_REPLIES: dict[int, tuple[int, str, str | None]] = {
     401: (16, "UNAUTHENTICATED", "the access token is not valid"),
     404: (12, "UNSUPPORTED", "there is no such RPC"),
 }
+# More unary calls than a service's processes take at a time.
+OVERLOADED = (8, "OVERLOADED", "too many calls wait for the service; retry_delay says when to come back")
+RETRY_S = 1
 EXPIRED = (16, "TOKEN_EXPIRED", "the access token has expired")
 
 
@@ -52,8 +55,12 @@ def local_replies(contract: Contract, options: EdgeOptions) -> Json:
     expired: Json = {
         "and_filter": {"filters": [status_filter("EQ", 401), cel("response.code_details.contains('expired')")]}
     }
+    overflow: Json = {
+        "and_filter": {"filters": [status_filter("EQ", 503), cel("response.code_details.contains('overflow')")]}
+    }
     mappers: list[Json] = [
         grpc_reply([*native_grpc, expired], *EXPIRED),
+        grpc_reply([*native_grpc, overflow], *OVERLOADED, retry_s=RETRY_S),
         *(
             grpc_reply(
                 [*native_grpc, status_filter("EQ", status)], code, reason, text or reason.lower().replace("_", " ")
@@ -70,6 +77,15 @@ def local_replies(contract: Contract, options: EdgeOptions) -> Json:
         "fieldViolations": [{"field": checked("field"), "description": checked("problem")}],
     }
     mappers.append({"filter": wrong_field, "body_format_override": error_body(3, "INVALID_FIELD", BODY, violation)})
+    come_back: Json = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{RETRY_S}s"}
+    mappers.append(
+        {
+            "filter": overflow,
+            "status_code": 429,
+            "headers_to_add": [header("retry-after", str(RETRY_S))],
+            "body_format_override": error_body(*OVERLOADED, come_back),
+        }
+    )
     mappers.append({"filter": expired, "body_format_override": error_body(16, "TOKEN_EXPIRED", BODY)})
     if options.rate_limits is not None:
         mappers += [too_many_calls(contract, name, options.rate_limits) for name in CLASSES]
@@ -79,11 +95,12 @@ def local_replies(contract: Contract, options: EdgeOptions) -> Json:
     return {"mappers": mappers, "body_format": error_body(2, "INTERNAL", BODY)}
 
 
-def grpc_reply(filters: list[Json], code: int, reason: str, message: str) -> Json:
+def grpc_reply(filters: list[Json], code: int, reason: str, message: str, retry_s: int = 0) -> Json:
     """An answer in gRPC. Its message is fixed: clients compare it with that in the details."""
-    detail = AnyMessage()
-    detail.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
-    status = status_pb2.Status(code=code, message=message, details=[detail])
+    status = status_pb2.Status(code=code, message=message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
+    if retry_s:
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=retry_s)))
     details = base64.b64encode(status.SerializeToString()).rstrip(b"=").decode()
     return {
         "filter": {"and_filter": {"filters": filters}},

@@ -52,6 +52,8 @@ class EdgeOptions:
     client_silence_s: int = 20
     # A tick or bar stream that takes nothing for so long is reset. Market's heartbeats must be more frequent (stall_s).
     stall_s: int = 30
+    # Unary calls at each process of a service. What is beyond them is refused, instead of waiting for its deadline.
+    in_flight: int = 256
     max_heap_bytes: int = 1 << 30  # beyond it Envoy refuses calls, and ends those that hold most
     max_response_bytes: int = 16 << 20  # of one message, by REST
     tracing: str = ""  # OTLP over gRPC; none when empty

@@ -196,6 +196,7 @@ def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
         deadline = {"key": "grpc-timeout", "value": f"{round(policy.deadline_s * 1000)}m"}
         entry["request_headers_to_add"] = [{"header": deadline, "append_action": "ADD_IF_ABSENT"}]
         route |= {
+            "priority": "HIGH",  # what tells calls from streams: each have a limit of their own
             "timeout": seconds(policy.deadline_s + SLACK_S),
             "max_stream_duration": {"grpc_timeout_header_max": seconds(policy.deadline_s + SLACK_S)},
             **retries(rpc, len(options.services[policy.service])),
