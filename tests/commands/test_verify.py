@@ -147,7 +147,7 @@ async def test_a_key_used_twice_is_found(books):
     if isinstance(books, SqliteBooks):
         books.sql("CREATE TABLE kept AS SELECT * FROM orders", "DROP TABLE orders", "ALTER TABLE kept RENAME TO orders")
     else:
-        books.sql("ALTER TABLE orders DROP CONSTRAINT orders_account_id_client_order_id_key")
+        books.sql("ALTER TABLE orders DROP CONSTRAINT orders_account_id_client_order_id_user_id_key")
     again = f"SELECT '{new_id()}', {ORDER_COLUMNS} FROM orders WHERE {RESTING}"
     books.sql(f"INSERT INTO orders (order_id, {ORDER_COLUMNS}) {again}")
     outcome = await look(books)
