@@ -10,7 +10,7 @@ from services.commands.data_folder import data_dir_option, open_private
 from services.commands.running import StopSignal, run
 from services.kernel.errors import StartError
 from services.kernel.rpc import telemetry
-from services.kernel.runtime import processors, settings
+from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.settings import PlatformSettings, Settings, TelemetrySettings
 
@@ -47,8 +47,6 @@ def serve(
     loaded = settings.load(registry.sections(), config, flags, defaults=own)
     open_private(loaded.of(PlatformSettings).data_dir)
     telemetry.set_up_logging(loaded.of(TelemetrySettings).log_level, log_file, terminal_level="CRITICAL")
-    if loaded.of(PlatformSettings).processor == "one":
-        processors.keep_to_one()
     run(lambda stop: _serve(stop, list(services), loaded))
 
 

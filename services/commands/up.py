@@ -23,9 +23,9 @@ from services.commands.running import StopSignal, run
 from services.commands.up_options import UpOptions
 from services.kernel.errors import StartError
 from services.kernel.rpc import telemetry
-from services.kernel.runtime import processors, settings
+from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
-from services.kernel.runtime.settings import PlatformSettings, Settings, TelemetrySettings
+from services.kernel.runtime.settings import Settings, TelemetrySettings
 
 REPLICATED = [name for name, service in registry.SERVICES.items() if service.replicated]
 
@@ -92,8 +92,6 @@ def up(
         "market": {"stream_writer": "http2"},
         "identity": {"service_secret_file": data_dir.absolute() / data_folder.SERVICE_SECRET},
     }
-    if not processes:
-        own["platform"] = {"processor": "one"}
     loaded = settings.load(registry.sections(), config, flags, defaults=own)
     _check_feed(loaded)
     check_port(host, port)
@@ -113,8 +111,6 @@ def up(
             variables = _variables(loaded, flags, own)
             run(lambda stop: platform.run_processes(stop, options, loaded, variables))
         else:
-            if loaded.of(PlatformSettings).processor == "one":
-                processors.keep_to_one()
             run(lambda stop: _run(stop, options, loaded))
     finally:
         remove_addresses(data_dir)

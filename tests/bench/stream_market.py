@@ -18,7 +18,6 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.commands.running import SWITCH_INTERVAL_S
 from services.kernel.rpc.call import Call
-from services.kernel.runtime import processors
 from services.market.ticks.frames import frame
 from tests.harness import FakeService, TokenMint, platform
 from tests.market.fake_engine import FakeEngine
@@ -100,7 +99,6 @@ def main() -> None:
     parser.add_argument("--ops-port", type=int, default=0)
     parser.add_argument("--seed", default=secrets.token_hex(32), help="of the key of tokens, 64 hex digits")
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # as where market serves
-    processors.keep_to_one()
     uvloop.run(serve(parser.parse_args()))
 
 

@@ -19,7 +19,6 @@ from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.client import target
 from services.kernel.rpc.server import Handlers
 from services.kernel.rpc.telemetry import Tracing
-from services.kernel.runtime import processors
 from services.kernel.runtime.lifecycle import Lifecycle
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.settings import (
@@ -82,7 +81,7 @@ class Resources:
         self.data_dir: Path = settings.of(PlatformSettings).data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.lifecycle = Lifecycle()
-        self.threads = ThreadPoolExecutor(4, thread_name_prefix="blocking", initializer=processors.use_all)
+        self.threads = ThreadPoolExecutor(4, thread_name_prefix="blocking")
         self._addresses: Mapping[str, str] = settings.of(PeersSettings).addresses
         self._port = 0
         self.stream_ports: dict[str, int] = {}

@@ -100,10 +100,6 @@ class PlatformSettings(BaseSection):
         default=None, description="The folder of secrets, a file each; by default `secrets` in the data folder."
     )
     environment: str = Field(default="development", description="The environment whose values of config are used.")
-    processor: Literal["one", "all"] = Field(
-        default="all",
-        description="Processors for the threads that take turns by Python's lock; `redfire up` keeps them to one.",
-    )
 
 
 class ServerSettings(BaseSection):

@@ -14,7 +14,6 @@ from typing import TypeVar
 from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.errors import Unavailable
-from services.kernel.runtime import processors
 from services.market.convert import LATEST_NS
 from services.market.recording.archived_bars import ArchivedBars
 from services.market.recording.archived_ticks import ArchivedTicks
@@ -41,7 +40,7 @@ class History:
         self._ticks = ArchivedTicks(ticks)
         self._bars = ArchivedBars(bars)
         self._clock = clock
-        self._readers = ThreadPoolExecutor(2, thread_name_prefix="market-query", initializer=processors.use_all)
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="market-query")
 
     async def prepare(self) -> None:
         """Import what reads archives, in a thread of those that query, if there is anything archived."""

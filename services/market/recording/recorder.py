@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 from redfire.engine.v1 import engine_pb2
 
-from services.kernel.runtime import processors
 from services.market import metrics
 from services.market.recording.epoch import Epoch, Started
 from services.market.recording.log_queue import LogQueue
@@ -66,7 +65,7 @@ class Recorder:
         self._last_frames = last_frames
         self._now_ns = now_ns
         self._logger = ThreadPoolExecutor(1, thread_name_prefix="market-log")
-        self._archiver = ThreadPoolExecutor(1, thread_name_prefix="market-archive", initializer=processors.use_all)
+        self._archiver = ThreadPoolExecutor(1, thread_name_prefix="market-archive")
         self._queue = LogQueue(store)
         self._epoch = Epoch()
         self._segment = Segment(1)

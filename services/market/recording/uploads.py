@@ -5,7 +5,6 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from services.kernel.runtime import processors
 from services.market import metrics
 from services.market.recording.tick_store import TickStore
 
@@ -23,7 +22,7 @@ class Uploads:
 
     def __init__(self, store: TickStore) -> None:
         self._store = store
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="market-upload", initializer=processors.use_all)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="market-upload")
         self._ends_at = float("inf")
         self._is_checked = False
         self.failure = ""

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 
-from services.kernel.runtime import processors
 from services.quant.sdk.worker_heartbeat import HeartbeatFile, RunningCallback
 from services.strategy.runner.main import NOT_MINE, WorkerConfig
 from services.strategy.settings import StrategySettings
@@ -53,7 +52,7 @@ class WorkerProcess:
 
     async def run(self) -> WorkerExit:
         """The worker's whole life. Cancelled, it kills it."""
-        with processors.children_use_all(), open(self._log_file, "ab") as log:  # noqa: ASYNC230, PTH123
+        with open(self._log_file, "ab") as log:  # noqa: ASYNC230, PTH123
             process = self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",

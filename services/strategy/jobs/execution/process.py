@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 
-from services.kernel.runtime import processors
 from services.strategy.jobs.execution.job_spec import JobSpec
 from services.strategy.jobs.execution.progress_file import ProgressReader
 from services.strategy.jobs.job import Failure
@@ -66,18 +65,17 @@ class JobProcess:
         progress = ProgressReader(self._folder / "progress")
         log = self._log_file.open("ab")
         try:
-            with processors.children_use_all():
-                process = self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "services.strategy.jobs.execution.worker",
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    stderr=log,
-                    env=environment() | {_MARK: self._spec.folder},
-                    cwd=self._spec.home,
-                    start_new_session=True,
-                )
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "services.strategy.jobs.execution.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log,
+                env=environment() | {_MARK: self._spec.folder},
+                cwd=self._spec.home,
+                start_new_session=True,
+            )
             if self._killed:
                 self.kill()
             try:
