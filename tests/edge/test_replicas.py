@@ -16,7 +16,7 @@ from tests.edge.backend import Backend
 from tests.edge.conftest import options_for
 from tests.waiting import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 ORDERS, CONFIG = "/api/trading/orders", "/api/config/development/risk/key"
 SERVED_S = 60
@@ -159,7 +159,6 @@ async def test_a_replica_that_does_not_serve_is_not_asked_unless_none_does(
     await until(asked, SERVED_S)
 
 
-@pytest.mark.slow
 async def test_streams_at_a_replica_that_stands_still_end_and_open_at_the_other(
     backend: Backend, http: httpx.AsyncClient, replicas: list[Replica]
 ) -> None:
