@@ -8,6 +8,7 @@ import sys
 
 import aio_pika
 import pytest
+from aiormq.connection import FrameReceiver
 
 from services.kernel.events import rabbitmq as rabbitmq_module
 from services.kernel.events.inbox import InboxState
@@ -108,13 +109,23 @@ async def test_a_broker_that_is_killed_under_load_and_comes_back_loses_nothing(t
         broker.close()
 
 
-async def test_a_connection_that_ends_before_the_broker_greets_is_a_broker_that_is_away():
+async def test_a_connection_that_ends_before_the_broker_greets_is_a_broker_that_is_away(monkeypatch):
+    get_frame = FrameReceiver.get_frame
+
+    async def get_frame_late(receiver):
+        """As where the client comes to it only when the end is known."""
+        await until(receiver.reader.at_eof, WAIT_S)
+        return await get_frame(receiver)
+
+    monkeypatch.setattr(FrameReceiver, "get_frame", get_frame_late)
     with socket.create_server(("127.0.0.1", 0)) as server:
         transport = RabbitMq(f"amqp://guest:guest@127.0.0.1:{server.getsockname()[1]}/", "test")
 
         def end_each():
             for _ in range(3):
-                server.accept()[0].close()
+                with server.accept()[0] as connection:
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(8)  # else it would be reset
 
         async with running(transport.run):
             await asyncio.to_thread(end_each)
