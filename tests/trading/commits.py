@@ -1,12 +1,11 @@
 """The commits of both writers in a test's hands: they are held up, fail, or happen without an answer."""
 
 import asyncio
+import sqlite3
 import threading
 
-from sqlalchemy.exc import OperationalError
-
-from services.kernel.data import group_commit
 from services.kernel.data.postgres_writer import PostgresWriter
+from services.kernel.data.sqlite_batch import BatchWriter
 from services.kernel.errors import CommitUnknown
 
 NOTHING_DONE, ANSWER_LOST = "nothing done", "answer lost"
@@ -25,17 +24,17 @@ class Commits:
         self.closed = False
         self.arrived = 0
         self._passes = threading.Semaphore(0)
-        to_file, to_server = group_commit._transaction, PostgresWriter._transaction
+        to_file, to_server = BatchWriter.commit, PostgresWriter._transaction
 
-        def write_to_file(connection, group, prepared):
+        def write_to_file(writer, group):
             self.arrived += 1
             if self.closed:
                 self._passes.acquire(timeout=10)
             fault = self.fault(group)
             if fault != NOTHING_DONE:
-                to_file(connection, group, prepared)
+                to_file(writer, group)
             if fault:
-                raise OperationalError(_REASON, {}, Exception(_REASON))
+                raise sqlite3.OperationalError(_REASON)
 
         async def write_to_server(writer, connection, group, in_parts):
             self.arrived += 1
@@ -49,7 +48,7 @@ class Commits:
                 raise CommitUnknown
             return outcomes
 
-        monkeypatch.setattr(group_commit, "_transaction", write_to_file)
+        monkeypatch.setattr(BatchWriter, "commit", write_to_file)
         monkeypatch.setattr(PostgresWriter, "_transaction", write_to_server)
 
     def close(self):

@@ -6,25 +6,21 @@ hot account costs nothing and a commit's price is shared. Submissions are commit
 
 import asyncio
 import logging
+import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, Dialect
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy import Dialect
 
+from services.kernel.data.sqlite_batch import BatchWriter
 from services.kernel.data.writes import (
     LARGEST_GROUP,
     Fence,
-    Mode,
     Submission,
-    TableWrite,
     Write,
     WriteSequence,
-    bind_processor,
     built_on_failure,
     fail_all,
     is_taken_key,
@@ -39,21 +35,19 @@ log = logging.getLogger(__name__)
 # of many small ones, of which each takes the interpreter from the loop a dozen times. A load, the heavier ones first:
 # the interval, the group with which it begins, and that of at least which it lasts.
 LOADS = ((0.008, 12, 9), (0.004, 5, 3))
-# Rows in one statement. Each number of them is a statement of its own, prepared once.
-ROWS_AT_ONCE = 32
 
 
 class GroupCommitWriter:
     """The writer of one SQLite file; `Writer` says what it promises."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], dialect: Dialect) -> None:
         self._connect = connect
+        self._dialect = dialect
         self._waiting: deque[Submission] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._waking = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._prepared: dict[tuple[int, tuple[str, ...]], _Prepared] = {}
         self._thread = threading.Thread(target=self._run, name="group-writer", daemon=True)
         self._thread.start()
 
@@ -94,7 +88,7 @@ class GroupCommitWriter:
         await asyncio.to_thread(self._thread.join, 10)
 
     def _run(self) -> None:
-        connection: Connection | None = None
+        writer: BatchWriter | None = None
         interval_s = not_before = 0.0
         while True:
             with self._wake:
@@ -110,147 +104,65 @@ class GroupCommitWriter:
             not_before = time.monotonic() + interval_s if interval_s else 0.0
             outcomes: list[BaseException | None] = []
             try:
-                if connection is None:
-                    connection = self._connect()
-                self._commit(connection, group, outcomes)
+                if writer is None:
+                    writer = BatchWriter(self._connect(), self._dialect)
+                self._commit(writer, group, outcomes)
             except Exception as error:
                 log.exception("the database cannot be written")
-                _discard(connection)
-                connection = None
+                _discard(writer)
+                writer = None
                 failure = Unavailable(f"the database cannot be written: {type(error).__name__}")
                 outcomes += fail_all(group[len(outcomes) :], failure)
                 time.sleep(0.05)
             _answer(group, outcomes)
-        _discard(connection)
+        _discard(writer)
 
-    def _commit(self, connection: Connection, group: list[Submission], outcomes: list[BaseException | None]) -> None:
+    def _commit(self, writer: BatchWriter, group: list[Submission], outcomes: list[BaseException | None]) -> None:
         """Append what became of each submission, once that is certain: all of a group are committed together."""
         if not any(submission.is_broken for submission in group):
             try:
-                _transaction(connection, group, self._prepared)
-            except OperationalError:
-                connection.rollback()
+                writer.commit(group)
+            except sqlite3.OperationalError:
                 raise
             except Exception:
-                connection.rollback()
+                log.debug("a group cannot be written as one", exc_info=True)
             else:
                 outcomes += [None] * len(group)
                 return
         in_parts: list[BaseException | None] = []
+        writer.connection.execute("BEGIN IMMEDIATE")
         try:
-            _write_in_parts(connection, group, self._prepared, in_parts)
-            connection.commit()
+            _write_in_parts(writer, group, in_parts)
+            writer.connection.execute("COMMIT")
         except BaseException:
-            connection.rollback()
+            writer.rollback()
             raise
         outcomes += in_parts
 
 
-class _Prepared:
-    """The SQL of a write for rows with these columns: as executemany, SQLAlchemy works on every value anew."""
-
-    def __init__(self, write: TableWrite, dialect: Dialect, columns: Sequence[str]) -> None:
-        self.write = write  # kept: its id is what the cache finds it by
-        # Around the values of an INSERT, so that they can be repeated: SQLite's driver releases the GIL for
-        # each execution, and getting it back from a busy event loop takes longer than the row.
-        self._around: tuple[str, str, str] | None = None
-        self._sql_by_rows: dict[int, str] = {}
-        quote = dialect.identifier_preparer.quote
-        table, names = dialect.identifier_preparer.format_table(write.table), [quote(name) for name in columns]
-        sets, order = write.sets(columns), list(columns)
-        where = " AND ".join(f"{quote(name)} = ?" for name in write.key)
-        if write.mode is Mode.DELETE:
-            self._sql, order = f"DELETE FROM {table} WHERE {where}", list(write.key)  # noqa: S608 names, quoted
-        elif write.mode is Mode.UPDATE:
-            assignments = ", ".join(f"{quote(name)} = ?" for name in sets)
-            self._sql, order = f"UPDATE {table} SET {assignments} WHERE {where}", [*sets, *write.key]  # noqa: S608
-        else:
-            tail = ""
-            if write.mode is Mode.UPSERT:
-                assignments = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in sets)
-                action = f"UPDATE SET {assignments}" if sets else "NOTHING"
-                tail = f" ON CONFLICT ({', '.join(map(quote, write.key))}) DO {action}"
-            head = f"INSERT INTO {table} ({', '.join(names)}) VALUES "  # noqa: S608
-            self._around = head, f"({', '.join('?' * len(names))})", tail
-            self._sql = self._sql_for(1)
-        self._columns = [(name, bind_processor(write.table.columns[name], dialect)) for name in order]
-
-    def execute(self, connection: Connection, rows: list[Mapping[str, Any]]) -> None:
-        """Execute it for all rows."""
-        columns = self._columns
-        values = [tuple(to(row[key]) if to is not None else row[key] for key, to in columns) for row in rows]
-        if self._around is None or len(values) == 1:
-            connection.exec_driver_sql(self._sql, values)
-            return
-        for start in range(0, len(values), ROWS_AT_ONCE):
-            part = values[start : start + ROWS_AT_ONCE]
-            connection.exec_driver_sql(self._sql_for(len(part)), tuple(chain.from_iterable(part)))
-
-    def _sql_for(self, rows: int) -> str:
-        sql = self._sql_by_rows.get(rows)
-        if sql is None:
-            assert self._around is not None
-            head, row, tail = self._around
-            sql = self._sql_by_rows[rows] = head + ", ".join([row] * rows) + tail
-        return sql
-
-
-def _transaction(
-    connection: Connection, group: Sequence[Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
-) -> None:
-    _write(connection, group, prepared)
-    connection.commit()
-
-
-def _write(
-    connection: Connection, part: Sequence[Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
-) -> None:
-    batches: list[tuple[TableWrite, list[Mapping[str, Any]]]] = []
-    # By table the last batch: what is done with its rows is done in order.
-    last: dict[int, tuple[TableWrite, list[Mapping[str, Any]]]] = {}
-    for submission in part:
-        for write, row in submission.writes:
-            batch = last.get(id(write.table))
-            if batch is None or batch[0] is not write:
-                batch = last[id(write.table)] = write, []
-                batches.append(batch)
-            batch[1].append(row)
-    for write, rows in batches:
-        key = (id(write), tuple(rows[0]))
-        entry = prepared.get(key)
-        if entry is None:
-            entry = prepared[key] = _Prepared(write, connection.dialect, key[1])
-        entry.execute(connection, rows)
-
-
-def _write_in_parts(
-    connection: Connection,
-    group: Sequence[Submission],
-    prepared: dict[tuple[int, tuple[str, ...]], _Prepared],
-    outcomes: list[BaseException | None],
-) -> None:
+def _write_in_parts(writer: BatchWriter, group: Sequence[Submission], outcomes: list[BaseException | None]) -> None:
     """Write what can be written of a group, in order; append what became of each submission. Commits nothing."""
     for part in parts_of(group):
         if any(submission.is_broken for submission in part):
             if len(part) == 1:
                 outcomes.append(built_on_failure())
             else:
-                _write_in_parts(connection, part, prepared, outcomes)
+                _write_in_parts(writer, part, outcomes)
             continue
-        connection.exec_driver_sql("SAVEPOINT part")
+        writer.connection.execute("SAVEPOINT part")
         try:
-            _write(connection, part, prepared)
-        except OperationalError:
+            writer.write(part)
+        except sqlite3.OperationalError:
             raise
         except Exception as error:
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
-            connection.exec_driver_sql("RELEASE SAVEPOINT part")
+            writer.connection.execute("ROLLBACK TO SAVEPOINT part")
+            writer.connection.execute("RELEASE SAVEPOINT part")
             if len(part) == 1:
                 outcomes.append(part[0].refuse(_refusal(error)))
             else:
-                _write_in_parts(connection, part, prepared, outcomes)
+                _write_in_parts(writer, part, outcomes)
         else:
-            connection.exec_driver_sql("RELEASE SAVEPOINT part")
+            writer.connection.execute("RELEASE SAVEPOINT part")
             outcomes += [None] * len(part)
 
 
@@ -262,22 +174,19 @@ def _interval_s(size: int, before_s: float) -> float:
     return 0.0
 
 
-def _discard(connection: Connection | None) -> None:
-    if connection is not None:
+def _discard(writer: BatchWriter | None) -> None:
+    if writer is not None:
         try:
-            connection.invalidate()
-            connection.close()
-        except Exception:
+            writer.connection.close()
+        except sqlite3.Error:
             log.debug("a broken connection did not close", exc_info=True)
 
 
 def _refusal(error: Exception) -> RedFireError:
     """The kernel's word for the refusal of a row."""
-    reason = getattr(error, "orig", None) or error
-    if isinstance(error, IntegrityError) and is_taken_key(reason):
-        return Duplicate(constraint=str(reason))
-    name = type(reason if isinstance(error, DBAPIError) else error).__name__
-    return RowRefused(f"the database takes no such row: {name}: {reason}")
+    if isinstance(error, sqlite3.IntegrityError) and is_taken_key(error):
+        return Duplicate(constraint=str(error))
+    return RowRefused(f"the database takes no such row: {type(error).__name__}: {error}")
 
 
 def _answer(group: list[Submission], outcomes: Sequence[BaseException | None]) -> None:

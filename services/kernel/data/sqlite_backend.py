@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.kernel.data.group_commit import GroupCommitWriter
@@ -34,7 +34,6 @@ class SqliteBackend:
         self.migration_engine = self.engine
         _prepare(self.engine.sync_engine)
         event.listen(self.engine.sync_engine, "connect", _stop_thread_once)
-        self._writer_engine: Engine | None = None
 
     async def exists(self) -> bool:
         """Test for the file."""
@@ -49,7 +48,7 @@ class SqliteBackend:
 
     def make_writer(self) -> GroupCommitWriter:
         """A writer with a thread."""
-        return GroupCommitWriter(self._connect_writer)
+        return GroupCommitWriter(self._connect_writer, self.engine.dialect)
 
     def make_reader(self) -> SqliteReader:
         """A reader with threads."""
@@ -61,21 +60,15 @@ class SqliteBackend:
 
     async def close(self) -> None:
         """Close connections."""
-        if self._writer_engine is not None:
-            self._writer_engine.dispose()
         await self.engine.dispose()
 
-    def _connect_writer(self) -> Connection:
-        # A synchronous engine in a thread of its own: aiosqlite's hop per cursor call costs ten times the work.
-        if self._writer_engine is None:
-            self._writer_engine = create_engine(
-                self._url.set(drivername="sqlite"),
-                # For each statement of the order path with each number of rows.
-                connect_args={"check_same_thread": False, "cached_statements": 256},
-                hide_parameters=True,
-            )
-            _prepare(self._writer_engine)
-        return self._writer_engine.connect().execution_options(redfire_write=True)
+    def _connect_writer(self) -> sqlite3.Connection:
+        # Used in one thread, closed perhaps in another; for each statement of the order path and number of rows.
+        connection = sqlite3.connect(
+            self._file or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        _set_pragmas(connection)
+        return connection
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._file or ":memory:", isolation_level=None, cached_statements=256)
@@ -107,15 +100,19 @@ def _stop_thread_once(connection: Any, _: object) -> None:
     driver.stop = functools.cache(driver.stop)
 
 
+def _set_pragmas(connection: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
 def _prepare(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _: object) -> None:
         # The driver's own BEGIN would come too late: readers that turn writers get SQLITE_BUSY.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        _set_pragmas(connection)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -1,16 +1,17 @@
 """SQLite's writer: its groups under load, and files that go away; test_writers has what it shares with the other."""
 
 import asyncio
+import sqlite3
 import threading
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import create_engine, select
-from sqlalchemy.exc import OperationalError
 
 from services.kernel.data import group_commit as writer_module
 from services.kernel.data.database import Database
 from services.kernel.data.group_commit import GroupCommitWriter
+from services.kernel.data.sqlite_batch import BatchWriter
 from services.kernel.data.writes import WriteSequence
 from tests.kernel.data.cups import Base, Cup, cup, levels, outcomes
 from tests.waiting import until
@@ -25,16 +26,16 @@ async def database(tmp_path):
 
 
 async def test_an_unreachable_database_fails_its_group_and_sequences_and_serves_again_when_it_is_back(tmp_path, caplog):
-    engine = create_engine(f"sqlite:///{tmp_path}/cups.sqlite", connect_args={"check_same_thread": False})
+    engine = create_engine(f"sqlite:///{tmp_path}/cups.sqlite")
     Base.metadata.create_all(engine)
     away = True
 
     def connect():
         if away:
             raise OSError("gone")
-        return engine.connect()
+        return sqlite3.connect(f"{tmp_path}/cups.sqlite", isolation_level=None, check_same_thread=False)
 
-    writer, sequence = GroupCommitWriter(connect), WriteSequence()
+    writer, sequence = GroupCommitWriter(connect, engine.dialect), WriteSequence()
     assert await outcomes(writer.submit([cup("a")], sequence), writer.submit([cup("b")])) == ["Unavailable"] * 2
     assert sequence.broken
     away = False
@@ -54,13 +55,13 @@ async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wai
 
     monkeypatch.setattr(writer_module, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=pause))
     groups: list[int] = []
-    write = writer_module._write
+    commit = BatchWriter.commit
 
-    def counted(connection, group, prepared):
+    def counted(batch_writer, group):
         groups.append(len(group))
-        write(connection, group, prepared)
+        commit(batch_writer, group)
 
-    monkeypatch.setattr(writer_module, "_write", counted)
+    monkeypatch.setattr(BatchWriter, "commit", counted)
     writer = database.writer()
     interval_s, begins, lasts = writer_module.LOADS[-1]
     await writer.submit([cup("a")])
@@ -86,14 +87,14 @@ def test_the_interval_between_groups_follows_the_load_and_does_not_swing():
 
 
 async def test_a_database_that_goes_away_in_a_group_with_a_bad_row_leaves_nothing_of_the_group(database, monkeypatch):
-    write = writer_module._write
+    write = BatchWriter.write
 
-    def gone_at_third(connection, part, prepared):
+    def gone_at_third(batch_writer, part):
         if len(part) == 1 and part[0].writes[0][1]["name"] == "third":
-            raise OperationalError("disk full", {}, Exception("disk full"))
-        write(connection, part, prepared)
+            raise sqlite3.OperationalError("disk full")
+        write(batch_writer, part)
 
-    monkeypatch.setattr(writer_module, "_write", gone_at_third)
+    monkeypatch.setattr(BatchWriter, "write", gone_at_third)
     writer, first, later = database.writer(), WriteSequence(), WriteSequence()
     results = await outcomes(
         writer.submit([cup("first")], first),
@@ -112,22 +113,13 @@ async def test_a_group_with_repeated_keys_is_one_transaction(database, monkeypat
     await asyncio.gather(*(writer.submit([cup(f"old{number}")], sequence) for number in range(5)))
     await until(lambda: writer._wake._waiters)  # on its way back it would take the first of what follows alone
     commits = []
-
-    class Counting:
-        def __init__(self, connection):
-            self._connection = connection
-
-        def __getattr__(self, name):
-            return getattr(self._connection, name)
-
-        def commit(self):
-            commits.append(1)
-            self._connection.commit()
-
     commit = GroupCommitWriter._commit
-    monkeypatch.setattr(
-        GroupCommitWriter, "_commit", lambda self, connection, *rest: commit(self, Counting(connection), *rest)
-    )
+
+    def traced(self, batch_writer, *rest):
+        batch_writer.connection.set_trace_callback(lambda sql: commits.append(1) if sql == "COMMIT" else None)
+        commit(self, batch_writer, *rest)
+
+    monkeypatch.setattr(GroupCommitWriter, "_commit", traced)
     names = [f"old{number // 100}" if number % 100 == 50 else f"new{number}" for number in range(500)]
     results = await outcomes(*(writer.submit([cup(name)], sequence, refusable=True) for name in names))
     assert [number for number, outcome in enumerate(results) if outcome != "done"] == [50, 150, 250, 350, 450]

@@ -31,10 +31,10 @@ class SimulatedWriter(group_commit.GroupCommitWriter):
     latency: Callable[[], float] = staticmethod(lambda: 0.0)
     fault: Callable[[str], None] = staticmethod(lambda moment: None)
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], Any], dialect: Any) -> None:
         with mock.patch.object(group_commit.threading, "Thread"):
-            super().__init__(connect)
-        self._connection: Any = None
+            super().__init__(connect, dialect)
+        self._writer: Any = None
         self._answers: list[tuple[Any, Any]] = []
         self.dead = False
 
@@ -49,16 +49,16 @@ class SimulatedWriter(group_commit.GroupCommitWriter):
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), group_commit.LARGEST_GROUP))]
         outcomes: list[BaseException | None] = []
         try:
-            if self._connection is None:
-                self._connection = self._connect()
+            if self._writer is None:
+                self._writer = group_commit.BatchWriter(self._connect(), self._dialect)
             self.fault("before commit")
             if self.dead:
                 return
-            self._commit(self._connection, group, outcomes)
+            self._commit(self._writer, group, outcomes)
             self.fault("after commit")
         except Exception as error:
-            group_commit._discard(self._connection)
-            self._connection = None
+            group_commit._discard(self._writer)
+            self._writer = None
             for submission in group[len(outcomes) :]:
                 if submission.sequence is not None:
                     submission.sequence.broken = True
@@ -74,8 +74,8 @@ class SimulatedWriter(group_commit.GroupCommitWriter):
         self._closing = True
         while self._waiting and not self.dead:
             self._commit_waiting()
-        group_commit._discard(self._connection)
-        self._connection = None
+        group_commit._discard(self._writer)
+        self._writer = None
 
 
 class SimulatedReader(sqlite_reader.SqliteReader):
