@@ -84,8 +84,7 @@ class Book:
 
     def quote(self, bids: list[Level], asks: list[Level]) -> list[Fill]:
         """A new snapshot, levels best first: its quantities replace what was left of the last one."""
-        self._sides[True].levels = asks
-        self._sides[False].levels = bids
+        self.show(bids, asks)
         fills: list[Fill] = []
         for side in self._sides.values():
             if side.orders and side.levels:
@@ -95,6 +94,11 @@ class Book:
                 if fills:
                     self._drop_filled(side)
         return fills
+
+    def show(self, bids: list[Level], asks: list[Level]) -> None:
+        """A new snapshot for new orders only: those that rest have met it, or wait for the next one."""
+        self._sides[True].levels = asks
+        self._sides[False].levels = bids
 
     def submit(self, order: MatchOrder, lifetime: Lifetime) -> list[Fill]:
         """A new order. `order.lots` is what is left of it afterwards; it rests when its lifetime lets it."""

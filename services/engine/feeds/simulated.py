@@ -5,7 +5,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.engine.feeds.quote import Quote
 from services.engine.feeds.sim_hours import SimHours
@@ -23,6 +23,11 @@ _JITTER_RETURN_S = 1.5
 _TRADE_PROBABILITY = 0.7
 _WIDE_SPREAD_PROBABILITY = 0.15
 _CLOCK_STEP_NS = 100_000_000
+
+LEAST_PAUSE_S = 0.004
+"""Ticks come together rather than with shorter pauses: each wakes everybody who is on their way."""
+LONGEST_TURN_S = 0.002
+"""After so long ticks that are due wait for the loop's next turn."""
 
 
 @dataclass(slots=True)
@@ -44,6 +49,36 @@ class MarketState:
     open_interest: int = 0
 
 
+class _Prices(dict[int, float]):
+    """The price of each number of ticks, computed once."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        super().__init__()
+        self._tick = float(instrument.price_tick)
+        self._digits = max(0, -int(instrument.price_tick.normalize().as_tuple().exponent))
+
+    def __missing__(self, ticks: int) -> float:
+        price = self[ticks] = round(ticks * self._tick, self._digits)
+        return price
+
+
+class _Walk(NamedTuple):
+    """How the fair price moves in a span of time."""
+
+    elapsed_s: float
+    fade: float
+    jitter: float
+    step: float
+    back: float
+
+    @classmethod
+    def over(cls, elapsed_s: float) -> "_Walk":
+        fade = math.exp(-elapsed_s / _JITTER_RETURN_S)
+        jitter = _JITTER * math.sqrt(1 - fade * fade)
+        step = _WALK_PER_ROOT_SECOND * math.sqrt(elapsed_s)
+        return cls(elapsed_s, fade, jitter, step, min(1.0, elapsed_s / _WALK_RETURN_S))
+
+
 class SimMarket:
     """One symbol's random market."""
 
@@ -51,10 +86,13 @@ class SimMarket:
         self.symbol = instrument.symbol
         look = instrument.simulated or SimulatedMarket(price=instrument.price_tick * 5000)
         self._tick = float(instrument.price_tick)
-        self._digits = max(0, -int(instrument.price_tick.normalize().as_tuple().exponent))
+        self._prices = _Prices(instrument)
+        self._walk = _Walk.over(0.1)
         self._size = float(instrument.contract_size)
         self._lot = float(max(instrument.min_quantity, instrument.quantity_step))
         self._depth = look.depth
+        # Most that a level shows, less one lot: more, the farther from the market it is.
+        self._shown = [look.depth * (0.4 + 0.25 * level) * 2 for level in range(LEVELS)]
         self._limit_ratio = float(instrument.price_limit_ratio)
         self._base = round(look.price / instrument.price_tick)
         self.state = state or MarketState(
@@ -71,10 +109,12 @@ class SimMarket:
         first = state.trading_day != trading_day
         if first:
             self._begin_day(trading_day)
-        fade = math.exp(-elapsed_s / _JITTER_RETURN_S)
-        state.jitter = state.jitter * fade + _JITTER * math.sqrt(1 - fade * fade) * chance.gauss(0, 1)
-        state.walk += _WALK_PER_ROOT_SECOND * math.sqrt(elapsed_s) * chance.gauss(0, 1)
-        state.walk -= state.walk * min(1.0, elapsed_s / _WALK_RETURN_S)
+        if elapsed_s != self._walk.elapsed_s:
+            self._walk = _Walk.over(elapsed_s)
+        walk = self._walk
+        state.jitter = state.jitter * walk.fade + walk.jitter * chance.gauss(0, 1)
+        state.walk += walk.step * chance.gauss(0, 1)
+        state.walk -= state.walk * walk.back
         up, down = self._limits()
         spread = 2 if chance.random() < _WIDE_SPREAD_PROBABILITY else 1
         bid = min(max(math.floor(self._base + state.walk + state.jitter), down), up - spread)
@@ -110,31 +150,33 @@ class SimMarket:
         return math.floor(close * (1 + self._limit_ratio)), math.ceil(close * (1 - self._limit_ratio))
 
     def _quote(self, bid: int, ask: int, quantity: int, up: int, down: int) -> Quote:
-        state, price = self.state, self._price
+        state, price, lot, chance = self.state, self._prices, self._lot, self._random.random
         return Quote(
             symbol=self.symbol,
             time_ns=state.last_ns,
             trading_day=state.trading_day,
-            last_price=price(state.last),
-            last_quantity=quantity * self._lot,
-            volume=state.volume * self._lot,
+            last_price=price[state.last],
+            last_quantity=quantity * lot,
+            volume=state.volume * lot,
             turnover=round(state.turnover, 2),
-            open_interest=state.open_interest * self._lot,
-            open_price=price(state.open),
-            high_price=price(state.high),
-            low_price=price(state.low),
-            pre_close_price=price(state.pre_close),
-            limit_up=price(up),
-            limit_down=price(down),
-            bids=[(price(bid - i), self._shown(i)) for i in range(LEVELS) if bid - i >= down],
-            asks=[(price(ask + i), self._shown(i)) for i in range(LEVELS) if ask + i <= up],
+            open_interest=state.open_interest * lot,
+            open_price=price[state.open],
+            high_price=price[state.high],
+            low_price=price[state.low],
+            pre_close_price=price[state.pre_close],
+            limit_up=price[up],
+            limit_down=price[down],
+            bids=[
+                (price[bid - i], (1 + int(most * chance())) * lot)
+                for i, most in enumerate(self._shown)
+                if bid - i >= down
+            ],
+            asks=[
+                (price[ask + i], (1 + int(most * chance())) * lot)
+                for i, most in enumerate(self._shown)
+                if ask + i <= up
+            ],
         )
-
-    def _shown(self, level: int) -> float:
-        return (1 + int(self._depth * (0.4 + 0.25 * level) * 2 * self._random.random())) * self._lot
-
-    def _price(self, ticks: int) -> float:
-        return round(ticks * self._tick, self._digits)
 
 
 class SimFeed:
@@ -190,18 +232,25 @@ class SimFeed:
         due = self._clock.monotonic()
         while self._markets:
             rate = self._rate()
-            due += 1 / (rate * len(self._markets))
+            step_s = 1 / (rate * len(self._markets))
+            due += step_s
             await wait_for_capacity()
             ahead = due - self._clock.monotonic()
             if ahead > 0:
-                await asyncio.sleep(max(ahead, 0.001))
+                await asyncio.sleep(max(ahead, LEAST_PAUSE_S))
             else:
                 if ahead < -1:
                     due -= ahead  # the process stood still: a market does not make good for it
                 await asyncio.sleep(0)  # on a machine that is too slow for the rate, all others have their turn
-            if self._is_open(self._markets[turn]):
-                deliver(self._step(self._markets[turn], 1 / rate))
-            turn = (turn + 1) % len(self._markets)
+            # And those that became due in the meantime: at an exchange, too, ticks come several at once.
+            began = self._clock.monotonic()
+            while True:
+                if self._is_open(self._markets[turn]):
+                    deliver(self._step(self._markets[turn], 1 / rate))
+                turn = (turn + 1) % len(self._markets)
+                if due + step_s > began or self._clock.monotonic() - began > LONGEST_TURN_S:
+                    break
+                due += step_s
 
     def _is_open(self, market: SimMarket) -> bool:
         return self._hours is None or self._hours.state(market.symbol) is SessionState.OPEN

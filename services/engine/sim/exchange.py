@@ -28,7 +28,7 @@ from services.engine.updates import (
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar, SessionState
 from services.quant.catalogue import Catalogue
-from services.quant.matching import Book, Fill, Level, Lifetime
+from services.quant.matching import Book, Fill, Lifetime
 
 log = logging.getLogger(__name__)
 
@@ -184,11 +184,10 @@ class SimExchange:
             self.expire()
         listing.quote = quote
         listing.limit_up, listing.limit_down = quote.limit_up, quote.limit_down
-        bids = [Level(round(price / listing.tick), int(shown / listing.lot + 1e-9)) for price, shown in quote.bids]
-        asks = [Level(round(price / listing.tick), int(shown / listing.lot + 1e-9)) for price, shown in quote.asks]
-        bids.sort(key=lambda level: -level.price)
-        asks.sort(key=lambda level: level.price)
-        for fill in listing.book.quote(bids, asks):
+        listing.shown = False
+        if not len(listing.book):
+            return
+        for fill in listing.book.quote(*listing.take_levels()):
             self._fill(listing, self._orders[fill.order_id], fill)
 
     def expire(self) -> None:
@@ -256,7 +255,7 @@ class SimExchange:
         if order.request.post_only and would_take(listing, order):
             self._end(order, OrderStatus.CANCELED, Reason.POST_ONLY_WOULD_TRADE, "it would have traded at once")
             return
-        for fill in listing.book.submit(match_order(listing, order), lifetime):
+        for fill in listing.show().submit(match_order(listing, order), lifetime):
             self._fill(listing, order, fill)
         if order.status.is_open and lifetime is not Lifetime.RESTS:
             why = (

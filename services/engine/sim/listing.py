@@ -8,7 +8,7 @@ from redfire.reasons import Reason
 from services.engine.feeds.quote import Quote
 from services.engine.sim.order import SimOrder
 from services.quant.catalogue import Instrument
-from services.quant.matching import Book, MatchOrder
+from services.quant.matching import Book, Level, MatchOrder
 
 
 class Refused(Exception):
@@ -30,6 +30,27 @@ class Listing:
     limit_up: float = 0.0
     limit_down: float = 0.0
     quote: Quote | None = None
+    # False until the book has the levels of `quote`. Most snapshots meet no order, and are not made levels at all.
+    shown: bool = True
+
+    def show(self) -> Book:
+        """The book, with the last snapshot's levels."""
+        if not self.shown:
+            self.book.show(*self.take_levels())
+        return self.book
+
+    def take_levels(self) -> tuple[list[Level], list[Level]]:
+        """The last snapshot's bids and asks in ticks and lots, best first; its quantities are in the book from now."""
+        assert self.quote is not None
+        self.shown = True
+        tick, lot = self.tick, self.lot
+        bids, asks = (
+            [Level(round(price / tick), int(quantity / lot + 1e-9)) for price, quantity in levels]
+            for levels in (self.quote.bids, self.quote.asks)
+        )
+        bids.sort(key=lambda level: -level.price)
+        asks.sort(key=lambda level: level.price)
+        return bids, asks
 
 
 def match_order(listing: Listing, order: SimOrder) -> MatchOrder:
@@ -44,7 +65,7 @@ def would_take(listing: Listing, order: SimOrder, price: Decimal | None = None) 
     taker = match_order(listing, order)
     if price is not None:
         taker = replace(taker, price=int(price / listing.instrument.price_tick))
-    return listing.book.reachable(taker) > 0
+    return listing.show().reachable(taker) > 0
 
 
 def lots(listing: Listing, quantity: Decimal) -> int:
