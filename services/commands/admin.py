@@ -12,6 +12,7 @@ import click
 
 from services import registry
 from services.commands.data_folder import data_dir_option, open_private
+from services.kernel.data.atomic_file import PRIVATE, write_atomically
 from services.kernel.errors import StartError
 from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.runtime import settings
@@ -45,7 +46,7 @@ def create_user(
     """Make the user USERNAME."""
     password = _password(password_stdin)
     user = _act(data_dir, config, lambda users: users.create_user(username, email, password, role))
-    _print_user(as_json, f"user {user.username} ({role}) made", user, None if password_stdin else password)
+    _print_user(as_json, f"user {user.username} ({role}) made", user, None if password_stdin else password, data_dir)
 
 
 @admin.command("set-role")
@@ -66,7 +67,7 @@ def reset_password(username: str, password_stdin: bool, data_dir: Path, config: 
     """Give USERNAME another password; the user's sessions end."""
     password = _password(password_stdin)
     user = _act(data_dir, config, lambda users: users.reset_password(username, password))
-    _print_user(as_json, f"password of {user.username} reset", user, None if password_stdin else password)
+    _print_user(as_json, f"password of {user.username} reset", user, None if password_stdin else password, data_dir)
 
 
 @admin.command("rotate-keys")
@@ -76,26 +77,58 @@ def rotate_keys(data_dir: Path, config: Path | None, as_json: bool) -> None:
     from services.auth.key_ring import rotate
     from services.auth.settings import AuthSettings
 
-    if not data_dir.is_dir():
-        raise StartError(f"data folder {data_dir}: no such folder")
-    open_private(data_dir)
-    chosen = settings.load(registry.sections(), config).of(AuthSettings)
-    done = rotate(chosen.keys_dir or data_dir / "auth" / "keys")
+    loaded, folder = _opened(data_dir, config)
+    done = rotate(loaded.of(AuthSettings).keys_dir or folder / "auth" / "keys")
     if as_json:
         click.echo(json.dumps({"kid": done.kid, "signs_from": done.signs_from.isoformat()}))
     else:
         click.echo(f"key {done.kid} signs new tokens from {done.signs_from:%H:%M:%S} UTC on")
 
 
-def _act(data_dir: Path, config: Path | None, action: Callable[[Any], Awaitable[Any]]) -> Any:
-    from services.user.admin import user_admin
+@admin.command("purge-config")
+@click.argument("environment")
+@click.argument("service_name")
+@click.argument("key")
+@click.option(
+    "--version", "versions", type=click.IntRange(1), multiple=True, help="Only this version; may be repeated."
+)
+@_options
+def purge_config(
+    environment: str,
+    service_name: str,
+    key: str,
+    versions: tuple[int, ...],
+    data_dir: Path,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Erase the earlier values of a configuration's KEY for good, for instance a password that slipped in.
 
+    The present value stays: set or delete it first. That the versions were there, when and by whom, stays too.
+    """
+    from services.config.admin import purge_config_versions
+    from services.config.config import ConfigName
+
+    loaded, folder = _opened(data_dir, config)
+    name = ConfigName(environment, service_name, key)
+    count = asyncio.run(purge_config_versions(folder, loaded, name, versions))
+    if as_json:
+        click.echo(json.dumps({"key": str(name), "purged": count}))
+    else:
+        click.echo(f"values of {count} version{'' if count == 1 else 's'} of {name} erased")
+
+
+def _opened(data_dir: Path, config: Path | None) -> tuple[settings.Settings, Path]:
     if not data_dir.is_dir():
         raise StartError(f"data folder {data_dir}: no such folder")
     open_private(data_dir)
-    loaded = settings.load(registry.sections(), config)
+    return settings.load(registry.sections(), config), data_dir.absolute()
 
-    folder = data_dir.absolute()
+
+def _act(data_dir: Path, config: Path | None, action: Callable[[Any], Awaitable[Any]]) -> Any:
+    from services.user.admin import user_admin
+
+    loaded, folder = _opened(data_dir, config)
 
     async def act() -> Any:
         async with user_admin(folder, loaded) as users:
@@ -108,9 +141,20 @@ def _password(from_stdin: bool) -> str:
     return sys.stdin.readline().rstrip("\n") if from_stdin else secrets.token_urlsafe(12)
 
 
-def _print_user(as_json: bool, sentence: str, user: Any, password: str | None = None) -> None:
+def _print_user(
+    as_json: bool, sentence: str, user: Any, password: str | None = None, data_dir: Path | None = None
+) -> None:
+    """Print what was done; a password that was made only to a terminal, else it goes into a private file."""
+    shown: dict[str, str] = {}
+    if password is not None and data_dir is not None:
+        # A pipe, a file or a journal may be read by others, and for long.
+        if sys.stdout.isatty():
+            shown = {"password": password}
+        else:
+            file = data_dir / f"password-{user.username}"
+            write_atomically(file, f"{password}\n".encode(), mode=PRIVATE)
+            shown = {"password_file": str(file)}
     if as_json:
-        body = {"user_id": user.user_id, "username": user.username, "role": user.role}
-        click.echo(json.dumps(body | ({"password": password} if password else {})))
+        click.echo(json.dumps({"user_id": user.user_id, "username": user.username, "role": user.role, **shown}))
     else:
-        click.echo(sentence + (f"; password: {password}" if password else ""))
+        click.echo("; ".join([sentence, *(f"{key.replace('_', ' ')}: {value}" for key, value in shown.items())]))

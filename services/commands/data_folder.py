@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import pwd
 import secrets
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from services.kernel.errors import StartError
 
 DEFAULT = Path(".redfire")
 ADDRESSES = "addresses.json"
+ROOT = 0
 SERVICE_SECRET = "service-secret"  # noqa: S105 a file's name
 
 
@@ -33,17 +36,33 @@ def data_dir_option(function: Any) -> Any:
 def open_private(folder: Path) -> None:
     """Make the folder, and whatever this process writes from here on, its owner's alone. Raises StartError.
 
-    A folder that holds other things, such as a home, stays as open as it is.
+    A folder of another user is refused: its owner could read and change all that is in it. Root's is not, who can do
+    so anyway, and whose volumes are (a container's belongs to root, and is the group's to write). A folder that holds
+    other things, such as a home, stays as open as it is.
     """
     os.umask(0o077)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        state = folder.stat()
+        if state.st_uid not in (os.geteuid(), ROOT):
+            raise StartError(
+                f"data folder {folder} is another user's ({_user_name(state.st_uid)}): it is not safe there"
+            )
         if _is_ours(folder):
-            # A volume's owner may be somebody else, whose business it is then.
+            # A volume that is root's stays as root has made it.
             with contextlib.suppress(PermissionError):
                 folder.chmod(0o700)
+            if folder.stat().st_mode & stat.S_IWOTH:
+                raise StartError(f"data folder {folder} can be written by everybody: it is not safe there")
     except OSError as error:
         raise StartError(f"data folder {folder}: {error.strerror}") from None
+
+
+def _user_name(user_id: int) -> str:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"user {user_id}"
 
 
 def _is_ours(folder: Path) -> bool:

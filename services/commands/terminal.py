@@ -50,8 +50,12 @@ class Terminal:
         password_file = self._data_dir / "admin-password"
         # Databases on a server may have an administrator that another data folder knows of.
         if new_admin and password_file.exists():
-            password = password_file.read_text().strip()
-            click.echo(f"  administrator: admin / {password} (kept in {self._data_dir}/admin-password)")
+            where = f"{self._data_dir}/{password_file.name}"
+            if self._line:
+                click.echo(f"  administrator: admin / {password_file.read_text().strip()} (kept in {where})")
+            else:
+                # Output that is no terminal is a file or a journal, which others read.
+                click.echo(f"  administrator: admin, whose password is in {where}")
 
     async def start_demo(self) -> None:
         """The demo user with its strategy, made at the first start; and three commands to paste."""
@@ -67,8 +71,9 @@ class Terminal:
             f'{{"clientOrderId":"first-1","symbol":"{DEMO_SYMBOL}","side":"SIDE_BUY","type":"ORDER_TYPE_MARKET",'
             '"quantity":"1"}'
         )
+        shown = password if self._line else f"password in {password_file}"
         click.echo(
-            f"  demo user: {DEMO_USER} / {password}; its {DEMO_CLASS} trades {DEMO_SYMBOL}\n"
+            f"  demo user: {DEMO_USER} / {shown}; its {DEMO_CLASS} trades {DEMO_SYMBOL}\n"
             "  ticks:\n"
             f"    curl -N -H {header} 'http://{self._edge}/api/market/ticks:stream?symbols={DEMO_SYMBOL}'\n"
             "  an order:\n"

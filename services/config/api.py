@@ -66,6 +66,13 @@ class ConfigApi(rpc.ConfigServiceServicer):
         config = await self._configs.rollback_config(convert.name_of(request), request.version, writer(call))
         return pb.RollbackConfigResponse(config=convert.config_to_pb(config))
 
+    async def PurgeConfigVersions(
+        self, request: pb.PurgeConfigVersionsRequest, call: Call
+    ) -> pb.PurgeConfigVersionsResponse:
+        """Erases the values of earlier versions."""
+        count = await self._configs.purge_config_versions(convert.name_of(request), request.versions)
+        return pb.PurgeConfigVersionsResponse(count=count)
+
     async def DiffConfigs(self, request: pb.DiffConfigsRequest, call: Call) -> pb.DiffConfigsResponse:
         """List differences between two environments."""
         changes = await self._configs.diff_configs(request.service_name, request.environment, request.other_environment)

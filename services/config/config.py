@@ -21,7 +21,7 @@ class ConfigName(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A value in one of its versions (1, 2, 3, …); `deleted` when this version deleted it."""
+    """A value in one of its versions (1, 2, 3, …); `deleted` when this version deleted it, `purged` once erased."""
 
     name: ConfigName
     value: Json
@@ -29,6 +29,7 @@ class Config:
     updated_by: str
     update_time: datetime
     deleted: bool = False
+    purged: bool = False
 
     @property
     def etag(self) -> str:

@@ -22,7 +22,8 @@ def name_of(
     | pb.SetConfigRequest
     | pb.DeleteConfigRequest
     | pb.ListConfigVersionsRequest
-    | pb.RollbackConfigRequest,
+    | pb.RollbackConfigRequest
+    | pb.PurgeConfigVersionsRequest,
 ) -> ConfigName:
     """The name in a request."""
     return ConfigName(request.environment, request.service_name, request.key)
@@ -71,17 +72,18 @@ def struct_to_pb(value: dict[str, Json]) -> struct_pb2.Struct:
 
 
 def config_to_pb(config: Config) -> pb.Config:
-    """A version of a value; one that deleted it has none."""
+    """A version of a value; one that deleted it, or was purged, has none."""
     return pb.Config(
         environment=config.name.environment,
         service_name=config.name.service_name,
         key=config.name.key,
-        value=None if config.deleted else value_to_pb(config.value),
+        value=None if config.deleted or config.purged else value_to_pb(config.value),
         version=config.version,
         etag=config.etag,
         updated_by=config.updated_by,
         update_time=time_to_pb(config.update_time),
         deleted=config.deleted,
+        purged=config.purged,
     )
 
 

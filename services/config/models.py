@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, String
+from sqlalchemy import BigInteger, Boolean, String, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import JsonDocument, UtcTime
@@ -32,7 +32,7 @@ class ConfigRow(Base):
 
 
 class VersionRow(Base):
-    """All versions of all values; none is deleted."""
+    """All versions of all values; none is deleted, but the value of one can be erased."""
 
     __tablename__ = "config_versions"
 
@@ -44,6 +44,7 @@ class VersionRow(Base):
     deleted: Mapped[bool] = mapped_column(Boolean)
     updated_by: Mapped[str] = mapped_column(String(64))
     update_time: Mapped[datetime] = mapped_column(UtcTime)
+    purged: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class SchemaRow(Base):

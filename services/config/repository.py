@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -71,6 +71,17 @@ class ConfigRepository:
         row = await self._session.scalar(select(VersionRow).where(*_is(name), VersionRow.version == version))
         return _to_domain(row) if row else None
 
+    async def purge(self, name: ConfigName, versions: Sequence[int], before: int) -> Sequence[int]:
+        """Erase the values of versions older than `before`, all or some; the numbers of those that there are."""
+        if self._session.get_bind().dialect.name == "sqlite":
+            # Otherwise what was deleted stays in the file until its page is used again.
+            await self._session.execute(text("PRAGMA secure_delete=ON"))
+        erased = update(VersionRow).where(*_is(name), VersionRow.version < before)
+        if versions:
+            erased = erased.where(VersionRow.version.in_(versions))
+        rows = await self._session.execute(erased.values(content={}, purged=True).returning(VersionRow.version))
+        return list(rows.scalars())
+
     async def add(self, configs: Iterable[Config], restored_version: int = 0) -> None:
         """Write next versions and their events; `restored_version` is the one whose value it is.
 
@@ -126,6 +137,7 @@ def _to_domain(row: ConfigRow | VersionRow) -> Config:
         updated_by=row.updated_by,
         update_time=row.update_time,
         deleted=row.deleted,
+        purged=isinstance(row, VersionRow) and row.purged,
     )
 
 

@@ -1,6 +1,7 @@
 """Rules of configuration: what may be written over what, and what every value must fulfil."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -11,7 +12,6 @@ from services.config.repository import ConfigRepository
 from services.config.settings import ConfigSettings
 from services.config.values.json_schema import SchemaViolation, require_schema, require_valid
 from services.config.values.json_value import Json, require_json, same
-from services.config.values.secret_rule import require_references
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
@@ -19,14 +19,21 @@ from services.kernel.paging import Page, PageResult
 from services.kernel.redis.read_cache import ReadCache
 from services.kernel.rpc.silence import HEARTBEAT_S
 from services.kernel.runtime.secret_files import is_reference
+from services.kernel.runtime.secret_rule import require_references, schema_secrets
+from services.kernel.runtime.settings import START_ONLY_KEY
 from services.kernel.streams import End
 
+log = logging.getLogger(__name__)
 # {service: {key: JSON schema}} of the settings that services declare themselves.
 SettingSchemas = dict[str, dict[str, dict[str, Json]]]
 
 
 class StaleEtag(Aborted):
     """The etag is not that of the value as it is now."""
+
+
+class PresentVersion(FailedPrecondition):
+    """The present version is in use: set or delete the value first, then its earlier versions can be purged."""
 
 
 class SchemaBreaksValues(FailedPrecondition):
@@ -92,12 +99,34 @@ class ConfigService:
                     raise NotFound("config version", f"{name} {version}")
                 if earlier.deleted:
                     raise Invalid(f"version: {version} deleted the value; there is none to write", field="version")
+                if earlier.purged:
+                    raise Invalid(f"version: the value of {version} was purged", field="version")
+                # Rules grow: what was let through once may be a secret by today's.
+                require_references(name.key, earlier.value, "value")
                 self.require_fits(name, earlier.value, await configs.find_schema(name.service_name, name.key))
                 before = await configs.find(name)
                 config = next_version(name, before, earlier.value, user_id, self._clock.now())
                 await configs.add([config], restored_version=version)
             publish(self._watchers, [config])
         return config
+
+    async def purge_config_versions(self, name: ConfigName, versions: Sequence[int]) -> int:
+        """Erase the values of earlier versions for good, of all without `versions`; the number of those erased.
+
+        Raises: NotFound, PresentVersion.
+        """
+        async with self._writing, self._configs() as configs:
+            present = await configs.find(name)
+            if present is None:
+                raise NotFound("config", str(name))
+            if present.version in versions:
+                raise PresentVersion(version=present.version)
+            purged = await configs.purge(name, versions, present.version)
+            if versions and len(purged) < len(set(versions)):
+                missing = min(set(versions) - set(purged))
+                raise NotFound("config version", f"{name} {missing}")
+        log.warning("values of %s versions of %s were purged", len(purged), name)
+        return len(purged)
 
     async def list_configs(self, environment: str, service_name: str, page: Page) -> PageResult[Config]:
         """A service's values by key."""
@@ -132,6 +161,8 @@ class ConfigService:
         """Set a key's JSON schema. Raises Invalid, and SchemaBreaksValues naming those there are now."""
         require_json(schema, "schema", self._settings.max_value_bytes)
         require_schema(schema)
+        if where := next(schema_secrets(key, schema), ""):
+            raise Invalid(f"{where}: looks like a secret; a schema has none", field=where)
         async with self._writing, self._configs() as configs:
             broken = []
             for config in await configs.list_everywhere(service_name, key):
@@ -185,6 +216,9 @@ class ConfigService:
         if schema is not None:
             require_valid(schema, value, path)
         declared = self._declared(name.service_name, name.key)
+        if declared is not None and declared.get(START_ONLY_KEY):
+            text = "is read at start alone: set it in the file of settings or in the environment"
+            raise Invalid(f"{path}: {text}", field=path)
         # What a reference stands for is checked by the service, which alone reads the secret.
         if declared is not None and not is_reference(value):
             require_valid(declared, value, path)

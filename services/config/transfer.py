@@ -7,10 +7,10 @@ from services.config.repository import ConfigRepository
 from services.config.service import ConfigService, next_version, publish
 from services.config.settings import ConfigSettings
 from services.config.values.json_value import require_json, same
-from services.config.values.secret_rule import require_references
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.redis.read_cache import ReadCache
+from services.kernel.runtime.secret_rule import require_references
 
 
 class ConfigTransfer:

@@ -2,9 +2,10 @@
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.kernel.runtime.settings import StoredSection
+from services.kernel.runtime.secret_rule import raw_secrets
+from services.kernel.runtime.settings import START_ONLY, StoredSection
 
 
 class GatewaySettings(BaseModel):
@@ -23,6 +24,14 @@ class GatewaySettings(BaseModel):
         description="Exchanges that take no market orders by it: these go as limit orders at the day's limit price.",
     )
 
+    @field_validator("setting")
+    @classmethod
+    def _no_secrets(cls, setting: dict[str, Any]) -> dict[str, Any]:
+        # A file of settings is copied, mailed and committed; what is not in it cannot be lost with it.
+        if where := next(raw_secrets("", setting, "setting"), ""):
+            raise ValueError(f"{where} is a secret: write {{secret: NAME}}, and its value into the file NAME")
+        return setting
+
 
 class EngineSettings(StoredSection):
     """The feed, the instruments, the gateways, and the behaviour of the simulated exchange."""
@@ -34,10 +43,17 @@ class EngineSettings(StoredSection):
         description="SIM's market: `sim`, `sim:SEED` or `replay:FILE[@SPEED|@max][?start=now|subscribe]`. A replay "
         "begins when a market records it; with `start=now` at once; with `start=subscribe` when, besides, a symbol of "
         "it is asked for.",
+        json_schema_extra=START_ONLY,
     )
-    instruments_file: str = Field(default="", description="A YAML file that extends or overrides the catalogue.")
+    instruments_file: str = Field(
+        default="",
+        description="A YAML file that extends or overrides the catalogue.",
+        json_schema_extra=START_ONLY,
+    )
     gateways: dict[str, GatewaySettings] = Field(
-        default_factory=dict, description="Other vnpy gateways by name: `{CTP: {module, class, setting}}`."
+        default_factory=dict,
+        description="Other vnpy gateways by name: `{CTP: {module, class, setting}}`.",
+        json_schema_extra=START_ONLY,
     )
     primary_gateways: dict[str, str] = Field(
         default_factory=dict,

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.settings import START_ONLY, Section
 from services.quant.archive.s3 import check_url
 
 _REPLICA = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,22}[A-Za-z0-9])?")
@@ -106,11 +106,13 @@ class MarketSettings(Section):
         description="The bucket that archived ticks and bars move to, `s3://BUCKET/PREFIX`, with "
         "`?endpoint_override=http://HOST:PORT&region=…` for other stores than Amazon's; credentials are the "
         "environment's (`AWS_ACCESS_KEY_ID` …); empty: they stay in the data folder.",
+        json_schema_extra=START_ONLY,
     )
     influx_url: str = Field(
         default="",
         description="An InfluxDB that ticks and closed bars are sent to: `http://HOST:8086/DATABASE` of version 1, or "
         "the URL of a write, `http://HOST:8086/api/v2/write?org=ORG&bucket=BUCKET`; empty: none.",
+        json_schema_extra=START_ONLY,
     )
     influx_token: SecretStr = Field(default=SecretStr(""), description="The token for it; of version 1, USER:PASSWORD.")
     log_keep_mb: int = Field(

@@ -8,8 +8,8 @@ import pytest
 
 from services.config.values.json_schema import SchemaViolation, require_schema, require_valid
 from services.config.values.json_value import require_json, same
-from services.config.values.secret_rule import require_references
 from services.kernel.errors import Invalid
+from services.kernel.runtime.secret_rule import require_references
 
 
 def refused_fields(require: Callable[..., None], *arguments: Any) -> list[str]:

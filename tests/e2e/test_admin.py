@@ -24,6 +24,12 @@ def done(folder: Path, *arguments: str, stdin: str = "") -> dict[str, str]:
     return json.loads(ended.stdout)
 
 
+def password_of(made: dict[str, str]) -> str:
+    """The password that was made: its output is no terminal, so it is in a file."""
+    assert "password" not in made
+    return Path(made["password_file"]).read_text().strip()
+
+
 def new_name() -> str:
     return "a" + uuid4().hex[:12]
 
@@ -33,24 +39,25 @@ def test_while_it_runs_users_are_made_promoted_and_given_passwords(up):
     made = done(up.data_dir, "create-user", name, "--email", f"{name}@example.com", "--role", "user")
     assert (made["username"], made["role"]) == (name, "user")
     client = up.client()
-    client.login(name, made["password"])
+    client.login(name, password_of(made))
     # The event reaches trading from another process too.
     until(lambda: client.get("/api/trading/accounts").json().get("accounts"))
     assert client.post("/api/trading/orders:preview").status_code == 403
 
     assert done(up.data_dir, "set-role", name, "trader")["role"] == "trader"
     until(lambda: client.get("/api/users/me").status_code == 401, timeout_s=1.5)
-    client.login(name, made["password"])
+    client.login(name, password_of(made))
     assert client.post("/api/trading/orders:preview").status_code == 400
 
+    first = password_of(made)
     reset = done(up.data_dir, "reset-password", name)
     until(lambda: client.get("/api/users/me").status_code == 401, timeout_s=1.5)
-    refused = client.post("/api/users/login", {"username": name, "password": made["password"]})
+    refused = client.post("/api/users/login", {"username": name, "password": first})
     assert refused.status_code == 401
-    client.login(name, reset["password"])
+    client.login(name, password_of(reset))
 
     given = done(up.data_dir, "reset-password", name, "--password-stdin", stdin=PASSWORD + "\n")
-    assert "password" not in given
+    assert "password" not in given and "password_file" not in given
     client.login(name, PASSWORD)
 
 
@@ -73,7 +80,7 @@ def test_while_it_is_stopped_too_and_the_next_start_knows(tmp_path):
         assert running.client(alice.token).get("/api/users/me").status_code == 401
         assert running.client(**{"x-api-key": key}).post("/api/trading/orders:preview").status_code == 401
         bob = running.client()
-        bob.login("bob", made["password"])
+        bob.login("bob", password_of(made))
         until(lambda: bob.get("/api/trading/accounts").json().get("accounts"))
         alice = running.client()
         alice.login("alice", PASSWORD)

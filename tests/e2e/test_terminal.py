@@ -29,7 +29,7 @@ def test_the_status_line_counts_ticks_orders_trades_and_the_demos_profit(tmp_pat
     terminal = Terminal("up", "--demo", "--port", "0", "--data-dir", tmp_path / "data")
     try:
         assert until(terminal.status, timeout_s=60)
-        assert "administrator: admin" in terminal.shown
+        assert "administrator: admin / " in terminal.shown
         # Several symbols, 10 ticks/s each by default.
         until(lambda: terminal.status()[0] > 20, timeout_s=20)
         edge = json.loads((tmp_path / "data" / "addresses.json").read_text())["edge"]

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from services.config.values.secret_rule import is_secret
 from services.kernel.runtime.secret_files import FOLDER, SecretFiles, is_reference
+from services.kernel.runtime.secret_rule import raw_secrets
 
-_OTHER = re.compile(r"[^\w.-]+")
+_OTHER, _INDEX = re.compile(r"[^\w.-]+"), re.compile(r"\[(\d+)\]")
 
 
 class FoundSecrets:
@@ -23,16 +23,19 @@ class FoundSecrets:
 
     def take(self, value: Any, key: str, name: str) -> Any:
         """The value, with a reference for every secret in it. `name` begins the names of its secrets."""
+        return self._take(value, name, set(raw_secrets(key, value, name)))
+
+    def _take(self, value: Any, name: str, secrets: set[str]) -> Any:
         if is_reference(value):
             return value
         if isinstance(value, dict):
-            return {inner: self.take(item, inner, f"{name}.{inner}") for inner, item in value.items()}
+            return {inner: self._take(item, f"{name}.{inner}", secrets) for inner, item in value.items()}
         if isinstance(value, list):
-            return [self.take(item, key, f"{name}.{index}") for index, item in enumerate(value)]
-        if not value or not is_secret(key, value):
+            return [self._take(item, f"{name}[{index}]", secrets) for index, item in enumerate(value)]
+        if name not in secrets:
             return value
         file = self._file(name)
-        self._values[file] = value
+        self._values[file] = str(value)
         return {"secret": file}
 
     def changed(self, data_dir: Path) -> list[str]:
@@ -49,7 +52,7 @@ class FoundSecrets:
 
     def _file(self, name: str) -> str:
         """A name that a file can have. What is left out of it is told apart by a number."""
-        plain = _OTHER.sub("-", name.lower()).strip("-.")[:100] or "secret"
+        plain = _OTHER.sub("-", _INDEX.sub(r".\1", name.lower())).strip("-.")[:100] or "secret"
         name, number = plain, 1
         while name in self._values:
             number += 1

@@ -18,7 +18,7 @@ S = TypeVar("S", bound=BaseSection)
 
 
 class LiveSettings(Generic[S]):
-    """A section's present values. A value of config that the section refuses is left out and logged."""
+    """A section's present values. A value of config that the section refuses, or takes at start alone, is left out."""
 
     def __init__(self, base: S) -> None:
         self._base = base
@@ -42,6 +42,9 @@ class LiveSettings(Generic[S]):
         overlaid = {key: value for name in self.names for key, value in self._overlays.get(name, {}).items()}
         for key, value in overlaid.items():
             if key not in type(self._base).model_fields:
+                continue
+            if self._base.is_start_only(key):
+                log.warning("config %s.%s is left out: it is read at start alone", self._base.section, key)
                 continue
             try:
                 merged = type(self._base).model_validate({**_values(merged), key: value})

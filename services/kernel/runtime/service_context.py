@@ -1,6 +1,7 @@
 """One service's view of the process that hosts it: what `bind` builds a service with."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,7 @@ class ServiceContext:
     @property
     def secrets(self) -> SecretFiles:
         """The secrets that settings refer to."""
-        return SecretFiles(self.section(PlatformSettings).secrets_dir or self.data_dir / FOLDER)
+        return SecretFiles(self.section(PlatformSettings).secrets_dir or self.data_dir / FOLDER, os.environ)
 
     @property
     def clock(self) -> Clock:

@@ -22,11 +22,15 @@ from pydantic_settings import (
 )
 
 from services.kernel.errors import StartError
+from services.kernel.runtime.secret_files import VARIABLES
 
 log = logging.getLogger(__name__)
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 PREFIX = "REDFIRE_"
 SECRET_BYTES = 32
+START_ONLY_KEY = "x-start-only"
+START_ONLY: dict[str, Any] = {START_ONLY_KEY: True}
+"""`json_schema_extra` of a setting that is read at start alone."""
 DATABASE_SCHEMES = ("sqlite:///", "postgresql+asyncpg://")
 # Instead of what the parsers say: the part that they cannot read may be one of a password.
 _UNREADABLE = "it is no address; special characters of a password are written as %XX"
@@ -62,6 +66,17 @@ class BaseSection(BaseModel):
     section: ClassVar[str]
     former_section: ClassVar[str] = ""
     """Name that the section had in an earlier version; it is still read, with a warning."""
+
+    @classmethod
+    def is_start_only(cls, key: str) -> bool:
+        """Test for a key that is read at start alone: config, which users of the API write, never sets it.
+
+        These are all that name files, modules or classes, by type (`Path`) or marked with `START_ONLY`, secrets, and
+        databases.
+        """
+        field = cls.model_fields[key]
+        marked = isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get(START_ONLY_KEY))
+        return marked or _is_path_or_secret(field.annotation) or _nested(cls, key) is not None
 
 
 class ServiceDatabase(BaseModel):
@@ -319,13 +334,14 @@ def load(
 
 
 def json_schemas(section: type[BaseSection]) -> dict[str, dict[str, Any]]:
-    """The JSON schema of each key of a section, for the config service."""
+    """The JSON schema of each key of a section, for the config service; of those read at start alone that alone."""
     document = section.model_json_schema()
     definitions = document.get("$defs", {})
     schemas = {}
     for key, schema in document.get("properties", {}).items():
-        if _nested(section, key) is not None:
-            continue  # read at start alone, and may have a password
+        if section.is_start_only(key):
+            schemas[key] = {**START_ONLY}
+            continue
         schemas[key] = {**schema, "$defs": definitions} if definitions else schema
     return schemas
 
@@ -349,6 +365,10 @@ def _nested(section: type[BaseSection], key: str) -> type[BaseModel] | None:
     """The class of a key that has keys of its own."""
     kind = section.model_fields[key].annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _is_path_or_secret(annotation: Any) -> bool:
+    return annotation in (Path, SecretStr) or any(_is_path_or_secret(part) for part in get_args(annotation))
 
 
 def _type_name(annotation: Any) -> str:
@@ -402,7 +422,7 @@ def _unknown_variables(environ: Mapping[str, str], classes: Mapping[str, type[Ba
     problems = []
     for variable in environ:
         name = variable.upper()
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name.startswith(VARIABLES):
             continue
         section, delimiter, key = name.removeprefix(PREFIX).lower().partition("__")
         if not delimiter or section not in classes:

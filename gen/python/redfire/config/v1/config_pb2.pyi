@@ -24,7 +24,7 @@ DOCUMENT_FORMAT_YAML: DocumentFormat
 DOCUMENT_FORMAT_JSON: DocumentFormat
 
 class Config(_message.Message):
-    __slots__ = ("environment", "service_name", "key", "value", "version", "etag", "updated_by", "update_time", "deleted")
+    __slots__ = ("environment", "service_name", "key", "value", "version", "etag", "updated_by", "update_time", "deleted", "purged")
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     SERVICE_NAME_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class Config(_message.Message):
     UPDATED_BY_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     DELETED_FIELD_NUMBER: _ClassVar[int]
+    PURGED_FIELD_NUMBER: _ClassVar[int]
     environment: str
     service_name: str
     key: str
@@ -43,7 +44,8 @@ class Config(_message.Message):
     updated_by: str
     update_time: _timestamp_pb2.Timestamp
     deleted: bool
-    def __init__(self, environment: _Optional[str] = ..., service_name: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., version: _Optional[int] = ..., etag: _Optional[str] = ..., updated_by: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deleted: _Optional[bool] = ...) -> None: ...
+    purged: bool
+    def __init__(self, environment: _Optional[str] = ..., service_name: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., version: _Optional[int] = ..., etag: _Optional[str] = ..., updated_by: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deleted: _Optional[bool] = ..., purged: _Optional[bool] = ...) -> None: ...
 
 class ConfigChange(_message.Message):
     __slots__ = ("service_name", "key", "old_value", "new_value")
@@ -168,6 +170,24 @@ class RollbackConfigResponse(_message.Message):
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     config: Config
     def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ...) -> None: ...
+
+class PurgeConfigVersionsRequest(_message.Message):
+    __slots__ = ("environment", "service_name", "key", "versions")
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_NAME_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    environment: str
+    service_name: str
+    key: str
+    versions: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, environment: _Optional[str] = ..., service_name: _Optional[str] = ..., key: _Optional[str] = ..., versions: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class PurgeConfigVersionsResponse(_message.Message):
+    __slots__ = ("count",)
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    def __init__(self, count: _Optional[int] = ...) -> None: ...
 
 class DiffConfigsRequest(_message.Message):
     __slots__ = ("environment", "service_name", "other_environment")

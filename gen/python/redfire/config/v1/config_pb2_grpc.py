@@ -65,6 +65,11 @@ class ConfigServiceStub:
                 request_serializer=redfire_dot_config_dot_v1_dot_config__pb2.RollbackConfigRequest.SerializeToString,
                 response_deserializer=redfire_dot_config_dot_v1_dot_config__pb2.RollbackConfigResponse.FromString,
                 _registered_method=True)
+        self.PurgeConfigVersions = channel.unary_unary(
+                '/redfire.config.v1.ConfigService/PurgeConfigVersions',
+                request_serializer=redfire_dot_config_dot_v1_dot_config__pb2.PurgeConfigVersionsRequest.SerializeToString,
+                response_deserializer=redfire_dot_config_dot_v1_dot_config__pb2.PurgeConfigVersionsResponse.FromString,
+                _registered_method=True)
         self.DiffConfigs = channel.unary_unary(
                 '/redfire.config.v1.ConfigService/DiffConfigs',
                 request_serializer=redfire_dot_config_dot_v1_dot_config__pb2.DiffConfigsRequest.SerializeToString,
@@ -138,6 +143,14 @@ class ConfigServiceServicer:
 
     def RollbackConfig(self, request, context):
         """Writes an earlier version's value again; a new version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeConfigVersions(self, request, context):
+        """Erases the values of earlier versions for good, for instance a secret that slipped in: all, or those that are named. That the
+        versions were there, when and by whom, stays. The present version is FAILED_PRECONDITION: set or delete the value first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,6 +230,11 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.RollbackConfig,
                     request_deserializer=redfire_dot_config_dot_v1_dot_config__pb2.RollbackConfigRequest.FromString,
                     response_serializer=redfire_dot_config_dot_v1_dot_config__pb2.RollbackConfigResponse.SerializeToString,
+            ),
+            'PurgeConfigVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeConfigVersions,
+                    request_deserializer=redfire_dot_config_dot_v1_dot_config__pb2.PurgeConfigVersionsRequest.FromString,
+                    response_serializer=redfire_dot_config_dot_v1_dot_config__pb2.PurgeConfigVersionsResponse.SerializeToString,
             ),
             'DiffConfigs': grpc.unary_unary_rpc_method_handler(
                     servicer.DiffConfigs,
@@ -412,6 +430,33 @@ class ConfigService:
             '/redfire.config.v1.ConfigService/RollbackConfig',
             redfire_dot_config_dot_v1_dot_config__pb2.RollbackConfigRequest.SerializeToString,
             redfire_dot_config_dot_v1_dot_config__pb2.RollbackConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeConfigVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.config.v1.ConfigService/PurgeConfigVersions',
+            redfire_dot_config_dot_v1_dot_config__pb2.PurgeConfigVersionsRequest.SerializeToString,
+            redfire_dot_config_dot_v1_dot_config__pb2.PurgeConfigVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
