@@ -39,9 +39,9 @@ SERVICES: dict[str, Service] = {
 
 
 def sections() -> tuple[type[BaseSection], ...]:
-    """The settings of all services, by convention in `services/<name>/settings.py`."""
+    """The settings of all services and of the edge, by convention in `services/<name>/settings.py`."""
     classes: list[type[BaseSection]] = []
-    for name in SERVICES:
+    for name in ("mesh", *SERVICES):
         module = f"services.{name}.settings"
         if find_spec(module) is None:
             continue

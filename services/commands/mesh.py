@@ -31,6 +31,9 @@ def mesh() -> None:
     help="A service's port for streams alone, where it has one.",
 )
 @click.option("--ops", default="auth:9100", show_default=True, help="Who answers /healthz and /jwks.json, host:port.")
+@click.option("--tls-cert", default="", help="The path of the certificate, as Envoy sees it; no TLS by default.")
+@click.option("--tls-key", default="", help="The path of its private key.")
+@click.option("--trusted-hops", type=click.IntRange(0, 10), default=0, help="Proxies before it that are believed.")
 @click.option("--rate-limits", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Limit callers.")
 @click.option("--access-log", default="", help="A file for access lines; none by default.")
 @click.option("--check", is_flag=True, help="Only say whether --out is what would be written: exit code 1 when not.")
@@ -41,6 +44,9 @@ def render(
     addresses: tuple[str, ...],
     streams: tuple[str, ...],
     ops: str,
+    tls_cert: str,
+    tls_key: str,
+    trusted_hops: int,
     rate_limits: str,
     access_log: str,
     check: bool,
@@ -50,6 +56,8 @@ def render(
     from services.mesh.edge.config import render_edge, to_yaml
     from services.mesh.edge.options import EdgeOptions, RateLimits
 
+    if bool(tls_cert) != bool(tls_key):
+        raise click.UsageError("--tls-cert and --tls-key go together")
     where: dict[str, tuple[str, ...]] = {name: (f"{name}:{DEFAULT_PORTS}",) for name in registry.SERVICES}
     where |= _addresses(addresses, "--service")
     descriptors = descriptor_file()
@@ -61,6 +69,9 @@ def render(
         openapi=str(descriptors.parents[1] / "openapi" / "redfire.openapi.json"),
         host=host,
         port=port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        trusted_hops=trusted_hops,
         access_log=access_log,
         rate_limits=RateLimits() if rate_limits == "on" else None,
     )

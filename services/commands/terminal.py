@@ -44,9 +44,9 @@ class Terminal:
         self._token = ""
         self._line = sys.stdout.isatty()
 
-    def show_start(self, new_admin: bool) -> None:
-        """Show the addresses; the administrator's password once."""
-        click.echo(f"RedFire is up: http://{self._edge} (REST, gRPC and gRPC-Web), data in {self._data_dir}")
+    def show_start(self, url: str, new_admin: bool) -> None:
+        """Show the edge's address; the administrator's password once."""
+        click.echo(f"RedFire is up: {url} (REST, gRPC and gRPC-Web), data in {self._data_dir}")
         password_file = self._data_dir / "admin-password"
         # Databases on a server may have an administrator that another data folder knows of.
         if new_admin and password_file.exists():

@@ -26,6 +26,7 @@ from services.kernel.rpc import telemetry
 from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.settings import Settings, TelemetrySettings
+from services.mesh.settings import EdgeSettings
 
 REPLICATED = [name for name, service in registry.SERVICES.items() if service.replicated]
 
@@ -38,6 +39,19 @@ REPLICATED = [name for name, service in registry.SERVICES.items() if service.rep
 @click.option("--feed", metavar="FEED", help="sim | sim:SEED | replay:FILE[@SPEED|@max][?start=now|subscribe]")
 @click.option("--instruments", type=click.Path(path_type=Path), help="A YAML file of more instruments.")
 @click.option("--strategies", type=click.Path(path_type=Path), help="A folder of your own strategies.")
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path), help="A PEM file: the edge speaks TLS with this certificate."
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="A PEM file with its private key.")
+@click.option(
+    "--tls-self-signed", is_flag=True, default=None, help="TLS with a certificate that the edge makes itself."
+)
+@click.option(
+    "--insecure", is_flag=True, help="Without TLS on other addresses than loopback: a proxy is before the edge."
+)
+@click.option(
+    "--trusted-hops", type=click.IntRange(0, 10), help="Proxies before the edge whose x-forwarded-for counts."
+)
 @click.option("--rate-limits", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Limit callers.")
 @click.option("--demo", is_flag=True, help="A demo user, whose strategy trades, and commands to paste.")
 @click.option("--processes", is_flag=True, help="A process for each service; needs RabbitMQ (REDFIRE_EVENTS__URL).")
@@ -57,6 +71,11 @@ def up(
     feed: str | None,
     instruments: Path | None,
     strategies: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_self_signed: bool | None,
+    insecure: bool,
+    trusted_hops: int | None,
     rate_limits: str,
     demo: bool,
     processes: bool,
@@ -67,7 +86,7 @@ def up(
 
     It brings databases in files to this version first, with --processes those on PostgreSQL, too.
     """
-    from services.commands.edge import check_port, is_loopback
+    from services.commands.edge import check_port, check_tls, is_loopback
 
     if replicas is not None and not processes:
         raise StartError("--replicas is for --processes")
@@ -82,6 +101,10 @@ def up(
         ("engine", "feed", feed),
         ("engine", "instruments_file", instruments and str(instruments)),
         ("strategy", "strategies_dir", strategies and str(strategies.absolute())),
+        ("edge", "tls_cert", tls_cert),
+        ("edge", "tls_key", tls_key),
+        ("edge", "tls_self_signed", tls_self_signed),
+        ("edge", "trusted_hops", trusted_hops),
     ):
         if value is not None:
             flags.setdefault(section, {})[key] = value
@@ -94,9 +117,11 @@ def up(
     }
     loaded = settings.load(registry.sections(), config, flags, defaults=own)
     _check_feed(loaded)
+    at_edge = loaded.of(EdgeSettings)
+    check_tls(at_edge, host, insecure=insecure)
     check_port(host, port)
     options = UpOptions(
-        host, port, data_dir.absolute(), config, rate_limits == "on", demo, not no_migrate, replicas or 1
+        host, port, data_dir.absolute(), config, at_edge, rate_limits == "on", demo, not no_migrate, replicas or 1
     )
     if processes:
         from services.commands.processes import platform
@@ -131,29 +156,26 @@ async def _run(stop: StopSignal, options: UpOptions, loaded: Settings) -> None:
         if envoy is not None and envoy.pid is not None and not host.lifecycle.draining:
             services = dict.fromkeys(host.names, (host.address,))
             pids = {**dict.fromkeys(host.names, (os.getpid(),)), "envoy": (envoy.pid,)}
-            write_addresses(options.data_dir, envoy.address, services, f"127.0.0.1:{host.operations.port}", pids)
+            write_addresses(options.data_dir, envoy.local_address, services, f"127.0.0.1:{host.operations.port}", pids)
 
     try:
         if not await stop.unless(host.start()):
             return
         envoy = edge(
-            options.host,
-            options.port,
-            options.data_dir / "envoy",
+            options,
             dict.fromkeys(host.names, (host.address,)),
             f"127.0.0.1:{host.operations.port}",
             host.service_tokens.edge_token,
             publish,
             streams={name: (address,) for name, address in host.stream_addresses.items()},
-            rate_limits=options.rate_limits,
         )
         if not await stop.unless(start_edge(envoy)):
             return
         if not await stop.unless(_until_healthy(host)):
             return
         publish()
-        terminal = Terminal(host.address, envoy.address, options.data_dir, _totals)
-        terminal.show_start(new_admin=new)
+        terminal = Terminal(host.address, envoy.local_address, options.data_dir, _totals)
+        terminal.show_start(envoy.url, new_admin=new)
         if options.demo:
             await stop.unless(terminal.start_demo())
         await stop.unless(terminal.run())

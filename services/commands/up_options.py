@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.mesh.settings import EdgeSettings
+
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
@@ -12,6 +14,7 @@ class UpOptions:
     port: int
     data_dir: Path
     config: Path | None
+    edge: EdgeSettings
     rate_limits: bool
     demo: bool
     migrate: bool

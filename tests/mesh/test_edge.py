@@ -112,7 +112,7 @@ def test_the_same_contract_gives_the_same_bytes() -> None:
             "streams": {"market": ("127.0.0.1:3", "127.0.0.1:4")},
         },
         {"services": {name: (f"{name}:9000",) for name in CONTRACT.services}, "ops": "ops:80", "host": "::"},
-        {"tracing": "127.0.0.1:4317", "access_log": "/dev/null", "admin": "127.0.0.1:9901", "trusted_hops": 1},
+        {"tracing": "127.0.0.1:4317", "access_log": "/dev/null", "admin": "admin.sock", "trusted_hops": 1},
     ],
     ids=["plain", "no limits", "two processes", "names", "everything"],
 )

@@ -68,23 +68,21 @@ class Platform:
             return
         await self._operators.start()
         self._edge = edge(
-            options.host,
-            options.port,
-            options.data_dir / "envoy",
+            options,
             self._supervisor.addresses,
             self._operators.http_address,
             self._token,
             self._publish,
             streams=stream_addresses(self._specs) if self._has_stream_ports else {},
             operators=self._operators.grpc_address,
-            rate_limits=options.rate_limits,
         )
         if not await stop.unless(start_edge(self._edge)):
             return
         self._is_up = True
         self._publish()
-        self._terminal = Terminal(self._edge.address, self._edge.address, options.data_dir, self._supervisor.totals)
-        self._terminal.show_start(self._new_admin)
+        local = self._edge.local_address
+        self._terminal = Terminal(local, local, options.data_dir, self._supervisor.totals)
+        self._terminal.show_start(self._edge.url, self._new_admin)
         if options.demo:
             await stop.unless(self._terminal.start_demo())
         await stop.unless(self._terminal.run())
@@ -109,7 +107,7 @@ class Platform:
             return
         pids = {**self._supervisor.pids, "envoy": [self._edge.pid] if self._edge.pid is not None else []}
         addresses = self._supervisor.addresses
-        write_addresses(self._options.data_dir, self._edge.address, addresses, self._operators.http_address, pids)
+        write_addresses(self._options.data_dir, self._edge.local_address, addresses, self._operators.http_address, pids)
 
     def _tell(self, line: str) -> None:
         click.echo(f"{'' if not sys.stderr.isatty() else chr(13)}redfire: {line}", err=True)

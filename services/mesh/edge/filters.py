@@ -13,7 +13,6 @@ FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 
 # redfire.options.v1.RateLimit → what its RPCs' routes say, and thereby what they are counted by.
 CLASSES = {1: ("caller_class", "default"), 2: ("address_class", "auth"), 3: ("caller_class", "trading")}
-CALLER = "x-redfire-caller"
 SUBJECT = "x-redfire-subject"
 METADATA = "redfire"  # the key of our part of a route's metadata
 ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
@@ -39,7 +38,7 @@ def http_filters(contract: Contract, options: EdgeOptions) -> list[Json]:
         jwt_authn(options),
     ]
     if options.rate_limits is not None:
-        filters += [name_caller(), local_ratelimit(options.rate_limits)]
+        filters.append(local_ratelimit(options.rate_limits))
     filters.append(lua(rest_check.CHECK, rest_check.check_script(contract)))
     return [*filters, http_filter("router", "router.v3.Router", suppress_envoy_headers=True)]
 
@@ -72,25 +71,6 @@ def strip_identity() -> Json:
             ]
         },
     )
-
-
-def name_caller() -> Json:
-    """Write down whom a call counts for: the token's subject, else the API key, else the address."""
-    return {
-        **http_filter(
-            "header_mutation",
-            "header_mutation.v3.HeaderMutation",
-            mutations={
-                "request_mutations": [
-                    # The last one that is not empty stays.
-                    set_header(CALLER, ADDRESS),
-                    set_header(CALLER, "%REQ(X-API-KEY)%"),
-                    set_header(CALLER, f"%REQ({SUBJECT})%"),
-                ]
-            },
-        ),
-        "name": "redfire.caller",
-    }
 
 
 def set_header(name: str, value: str) -> Json:
@@ -171,11 +151,15 @@ def jwt_requirement(name: str) -> Json:
 def local_ratelimit(limits: RateLimits) -> Json:
     """The quotas of the contract, per caller or address, each with a bucket of its own that is made when needed.
 
-    A route's metadata has its class. A call takes from all buckets that it matches; the header has the tightest.
+    A route's metadata has its class. A call takes from all buckets that it matches; the header has the tightest. A
+    caller is the token's subject, else the API key, which services count again by its user, else the address.
     """
     percent = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-    address: Json = {"remote_address": {}}
-    caller: Json = {"request_headers": {"header_name": CALLER, "descriptor_key": "caller"}}
+    callers: list[list[Json]] = [
+        [{"request_headers": {"header_name": SUBJECT, "descriptor_key": "user"}}],
+        [sends("api_key", key=True), {"request_headers": {"header_name": "x-api-key", "descriptor_key": "key"}}],
+        [sends("nothing", key=False), client_network()],
+    ]
     return http_filter(
         "local_ratelimit",
         "local_ratelimit.v3.LocalRateLimit",
@@ -188,19 +172,33 @@ def local_ratelimit(limits: RateLimits) -> Json:
         rate_limited_as_resource_exhausted=True,
         max_dynamic_descriptors=20_000,
         rate_limits=[
-            {"actions": [rate_class("caller_class"), caller]},
-            {"actions": [rate_class("address_class"), address]},
-            {"actions": [rate_class("counted"), caller]},
-            {"actions": [rate_class("counted"), api_key_only(), address]},
+            *({"actions": [rate_class(key), *caller]} for key in ("caller_class", "counted") for caller in callers),
+            {"actions": [rate_class("address_class"), client_network()]},
+            {"actions": [rate_class("counted"), sends("api_key", key=True), client_network()]},
         ],
         descriptors=[
-            descriptor(limits.default, caller_class="default", caller=""),
-            descriptor(limits.trading, caller_class="trading", caller=""),
-            descriptor(limits.auth, address_class="auth", remote_address=""),
-            descriptor(limits.total, counted="total", caller=""),
-            descriptor(limits.unverified, counted="total", header_match="api_key", remote_address=""),
+            *by_caller(limits.default, caller_class="default"),
+            *by_caller(limits.trading, caller_class="trading"),
+            *by_caller(limits.total, counted="total"),
+            descriptor(limits.auth, address_class="auth", masked_remote_address=""),
+            descriptor(limits.operators, address_class="operators", masked_remote_address=""),
+            descriptor(limits.unverified, counted="total", header_match="api_key", masked_remote_address=""),
         ],
     )
+
+
+def client_network() -> Json:
+    """The client's address; of IPv6 the /64 that one household has."""
+    return {"masked_remote_address": {"v4_prefix_mask_len": 32, "v6_prefix_mask_len": 64}}
+
+
+def by_caller(per_minute: int, **rate_class: str) -> list[Json]:
+    """A bucket for each caller of a class: users, API keys, and addresses without either."""
+    return [
+        descriptor(per_minute, **rate_class, user=""),
+        descriptor(per_minute, **rate_class, header_match="api_key", key=""),
+        descriptor(per_minute, **rate_class, header_match="nothing", masked_remote_address=""),
+    ]
 
 
 def rate_class(key: str) -> Json:
@@ -209,13 +207,13 @@ def rate_class(key: str) -> Json:
     return {"metadata": {"descriptor_key": key, "metadata_key": where, "source": "ROUTE_ENTRY"}}
 
 
-def api_key_only() -> Json:
-    """Matches calls with an API key and no valid token."""
-    headers = [
-        {"name": "x-api-key", "present_match": True},
+def sends(value: str, *, key: bool) -> Json:
+    """Matches calls without a valid token, with or without an API key."""
+    headers: list[Json] = [
+        {"name": "x-api-key", "present_match": True, **({} if key else {"invert_match": True})},
         {"name": SUBJECT, "present_match": True, "invert_match": True},
     ]
-    return {"header_value_match": {"descriptor_value": "api_key", "headers": headers}}
+    return {"header_value_match": {"descriptor_value": value, "headers": headers}}
 
 
 def descriptor(per_minute: int, **entries: str) -> Json:

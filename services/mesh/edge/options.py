@@ -13,9 +13,11 @@ class RateLimits:
 
     default: int = 100  # per caller
     auth: int = 10  # per client address
+    operators: int = 120  # health and reflection, per client address
     trading: int = 300  # per caller
     total: int = 1000  # per caller, whatever the class
-    # API keys are not verified here. Made-up ones are stopped by this limit, per client address.
+    # API keys are not verified here. Made-up ones are stopped by this limit, per client address. An IPv6 address
+    # stands for its /64 in all of these.
     unverified: int = 3000
 
 
@@ -35,9 +37,18 @@ class EdgeOptions:
     # order is that of the same processes in `services`.
     streams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     operators: str = ""  # answers reflection and grpc.health.v1; empty: a service's process, which hosts them all
+    # Reflection's streams that may be open at a time, and health checks beside them; each ends by itself.
+    operator_calls: int = 64
+    operator_stream_s: int = 60
     host: str = "127.0.0.1"
     port: int = 8080
-    admin: str = ""  # host:port, or the path of a UNIX socket; none when empty
+    tls_cert: str = ""  # a PEM file with the certificate and those above it; empty: no TLS
+    tls_key: str = ""  # its private key
+    local_port: int = 0  # of loopback, without TLS, for the commands of this machine; none when 0
+    # A folder with listeners, certificate and pressure, files that Envoy reads again when they change; empty: the
+    # listeners are part of the configuration.
+    watched: str = ""
+    admin: str = ""  # the path of a UNIX socket; none when empty
     access_log: str = ""  # a file; none when empty
     rate_limits: RateLimits | None = field(default_factory=RateLimits)
     cors_origins: tuple[str, ...] = LOCALHOST_ORIGINS  # regular expressions of whole origins
@@ -50,10 +61,16 @@ class EdgeOptions:
     max_refused_bytes: int = 16 << 20
     # A client that gives no sign of life for so long is gone: its streams end, and leases on them begin to run.
     client_silence_s: int = 20
+    # A connection that says nothing, or has no call open, ends after so long; under pressure within `hurried_s`.
+    idle_s: int = 60
+    headers_s: int = 10  # for the headers of a request, from their first byte on
+    hurried_s: int = 5
     # A tick or bar stream that takes nothing for so long is reset. Market's heartbeats must be more frequent (stall_s).
     stall_s: int = 30
     # Unary calls at each process of a service. What is beyond them is refused, instead of waiting for its deadline.
     in_flight: int = 256
+    connections: int = 16_384  # that may be open at a time
+    source_connections: int = 2000  # of them from one address, or one /64; 0: as many as like to
     max_heap_bytes: int = 1 << 30  # beyond it Envoy refuses calls, and ends those that hold most
     max_response_bytes: int = 16 << 20  # of one message, by REST
     tracing: str = ""  # OTLP over gRPC; none when empty

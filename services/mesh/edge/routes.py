@@ -3,7 +3,6 @@
 from services.mesh.contract import Contract, Rpc
 from services.mesh.edge import rest_check
 from services.mesh.edge.filters import (
-    CALLER,
     CLASSES,
     FILTERS,
     METADATA,
@@ -74,8 +73,6 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
                 "name": "edge",
                 "domains": ["*"],
                 "typed_per_filter_config": {"envoy.filters.http.cors": cors(options)},
-                # It may be an API key, which belongs in one header alone.
-                "request_headers_to_remove": [CALLER],
                 "routes": [
                     *unreadable(options),
                     *({**route, "typed_per_filter_config": not_transcoded(options)} for route in index()),
@@ -261,16 +258,29 @@ def retries(rpc: Rpc, replicas: int) -> Json:
 
 
 def operators(options: EdgeOptions) -> list[Json]:
-    """Reflection and grpc.health.v1, for grpcurl and monitoring: a process answers for all it hosts."""
-    cluster = OPERATORS if options.operators else min(options.services)
-    config = {"envoy.filters.http.jwt_authn": jwt_requirement("public"), **not_limited(options)}
+    """Reflection and grpc.health.v1, for grpcurl and monitoring: a process answers for all it hosts.
+
+    Nobody needs a token for them. So they have a cluster of their own, whose limits are nobody else's, a quota by
+    address, and end by themselves. Of health only Check is routed: each Watch is a stream that lasts for ever.
+    """
+    entry: Json = {
+        "metadata": {"filter_metadata": {METADATA: {"address_class": "operators"}}},
+        "typed_per_filter_config": {"envoy.filters.http.jwt_authn": jwt_requirement("public")},
+    }
+    ends = seconds(options.operator_stream_s)
+    stream: Json = {
+        "cluster": OPERATORS,
+        "timeout": "0s",
+        "idle_timeout": ends,
+        "max_stream_duration": {"max_stream_duration": ends, "grpc_timeout_header_max": ends},
+    }
+    check: Json = {"cluster": OPERATORS, "priority": "HIGH", "timeout": "5s"}
     return [
-        {
-            "match": {"prefix": prefix},
-            "route": {"cluster": cluster, **STREAM_DEADLINE},
-            "typed_per_filter_config": config,
-        }
-        for prefix in ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
+        {"match": {"path": "/grpc.health.v1.Health/Check"}, "route": check, **entry},
+        *(
+            {"match": {"prefix": prefix}, "route": stream, **entry}
+            for prefix in ("/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
+        ),
     ]
 
 
