@@ -31,6 +31,7 @@ from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.service_context import ServiceContext
 from services.mesh.edge.routes import NEVER_SILENT
+from tests import sandbox
 from tests.postgres import shared_server
 
 SECRET = "a-secret-of-tests-that-is-long-enough"
@@ -204,6 +205,7 @@ async def platform(
         "platform": {"data_dir": folder},
         "server": {"port": 0, "grace_s": 2},
         "identity": {"service_secret": SECRET},
+        "strategy": {"sandbox": sandbox.MODE},
     }
     if writer := os.environ.get("REDFIRE_TEST_STREAM_WRITER"):
         flags["market"] = {"stream_writer": writer}

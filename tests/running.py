@@ -15,6 +15,8 @@ import grpc
 import httpx
 import psutil
 
+from tests import sandbox
+
 REDFIRE = Path(sys.executable).parent / "redfire"
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "correct-Horse-9"
@@ -54,7 +56,7 @@ class Running:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, **self.env}
+        return {**os.environ, "REDFIRE_STRATEGY__SANDBOX": sandbox.MODE, **self.env}
 
     def text(self) -> str:
         return self.output.read_text(errors="replace") if self.output.exists() else ""

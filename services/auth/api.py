@@ -86,7 +86,9 @@ class AuthApi(rpc.AuthServiceServicer):
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, call: Call) -> pb.ExchangeTokenResponse:
         """A token to act for a user."""
-        made = await self._sessions.exchange_token(call.identity.service, request.user_id, request.scopes)
+        made = await self._sessions.exchange_token(
+            call.identity.service, request.user_id, request.scopes, request.session_id, request.api_key_id
+        )
         return pb.ExchangeTokenResponse(access_token=made.access_token, expires_in=made.expires_in_s)
 
     async def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, call: Call) -> pb.VerifyApiKeyResponse:

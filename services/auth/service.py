@@ -171,10 +171,13 @@ class SessionService:
         if api_keys:
             await self._api_keys.revoke_all(user_id)
 
-    async def exchange_token(self, actor: str, user_id: str, scopes: Sequence[str]) -> ExchangedToken:
+    async def exchange_token(
+        self, actor: str, user_id: str, scopes: Sequence[str], session_id: str = "", api_key_id: str = ""
+    ) -> ExchangedToken:
         """A short-lived token by which a service acts for a user, with the scopes that the user's role has too.
 
-        Raises: NotFound, AccountInactive, Denied when no scope is left.
+        With a session or a key it is theirs: it ends with them, and permits no more than the key.
+        Raises: NotFound, AccountInactive, SessionRevoked, ApiKeyEnded, Denied when no scope is left.
         """
         # The watermark is read before the user: a user suspended in between has another one, and this token is revoked.
         delegation_id = await self._delegation_id(user_id)
@@ -187,8 +190,35 @@ class SessionService:
         granted = set(scopes) & (PERMISSIONS if ADMIN_ALL in permitted else permitted)
         if not granted:
             raise Denied("the user has none of these permissions", permission=" ".join(scopes))
-        token, _ = self._mint.make(user, delegation_id, self._clock.now(), EXCHANGED_TOKEN_S, granted, actor)
-        return ExchangedToken(token, EXCHANGED_TOKEN_S)
+        life_s = EXCHANGED_TOKEN_S
+        if api_key_id:
+            key = await self._api_keys.get_open_key(user_id, api_key_id)
+            granted &= set(key.scopes)
+            delegation_id, life_s = api_key_id, self._life_s(key.expire_time)
+        elif session_id:
+            delegation_id, life_s = session_id, await self._lend_session(user_id, session_id)
+        if not granted:
+            raise Denied("the key has none of these permissions", permission=" ".join(scopes))
+        token, _ = self._mint.make(user, delegation_id, self._clock.now(), life_s, granted, actor)
+        return ExchangedToken(token, life_s)
+
+    async def _lend_session(self, user_id: str, session_id: str) -> int:
+        """Seconds for which a service may act in a session, whose revocation is remembered for so long."""
+        now = self._clock.now()
+        async with self._auth() as auth:
+            session = await auth.get_open_session(user_id, session_id)
+            if session is None or session.expire_time <= now:
+                raise SessionRevoked
+            life_s = self._life_s(session.expire_time)
+            await auth.extend_session(
+                session, session.last_seen_time, session.expire_time, now + timedelta(seconds=life_s)
+            )
+        return life_s
+
+    def _life_s(self, expire_time: datetime | None) -> int:
+        if expire_time is None:
+            return EXCHANGED_TOKEN_S
+        return max(min(EXCHANGED_TOKEN_S, int((expire_time - self._clock.now()).total_seconds())), 1)
 
     async def _begin(self, user: AuthUser, started: datetime, client: Client) -> Tokens:
         now = self._clock.now()

@@ -21,6 +21,9 @@ from services.kernel.tasks import Tasks
 from services.strategy.events import StrategyEvents
 from services.strategy.platform_client import PlatformClient
 from services.strategy.repository import StrategyRepository
+from services.strategy.sandbox.admission import Admission, NoSandbox
+from services.strategy.starter import Starter
+from services.strategy.starter_watch import StarterWatch
 from services.strategy.strategy import LogLine, Report, Status, Strategy
 from services.strategy.workers.assignments import Assignments
 from services.strategy.workers.supervisor import Supervisor
@@ -72,6 +75,8 @@ class ActiveStrategies:
         clock: Clock,
         shards: Ownership,
         log_lines: int,
+        starters: StarterWatch,
+        admission: Admission,
     ) -> None:
         self._repositories = repositories
         self._assignments = assignments
@@ -83,6 +88,8 @@ class ActiveStrategies:
         self._clock = clock
         self._shards = shards
         self._log_lines = log_lines
+        self._starters = starters
+        self._admission = admission
         self._entries: dict[str, _Entry] = {}
         self._sequences: dict[str, int] = {}
         supervisor.on_failed(self.failed)
@@ -103,6 +110,11 @@ class ActiveStrategies:
             entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy, Fence(shard, shards[shard]))
             if strategy.status is Status.STOPPING:
                 self._spawn("stopped strategy", self._finish(entry, Status.STOPPED, ""))
+                continue
+            try:
+                self._admission.require_strategy(strategy.starter or Starter())
+            except NoSandbox as error:
+                self._spawn("strategy without a sandbox", self._finish(entry, Status.ERROR, error.message))
                 continue
             await self._save(entry, replace(strategy, status=Status.STARTING))
             self._assignments.assign(entry.strategy)
@@ -132,14 +144,14 @@ class ActiveStrategies:
             entry.ending = True
             self._forget(entry)
 
-    async def start(self, strategy: Strategy, most: int) -> Strategy:
+    async def start(self, strategy: Strategy, starter: Starter, most: int) -> Strategy:
         """Have a strategy run, where fewer than `most` of all users do. Raises TooManyStrategies, ShardMoved."""
         if entry := self._entries.get(strategy.strategy_id):
             return entry.strategy
         fence = self._shards.fence(strategy.user_id)
         entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy, fence)
         try:
-            await self._save(entry, replace(strategy, status=Status.STARTING, error=""), most=most)
+            await self._save(entry, replace(strategy, status=Status.STARTING, error="", starter=starter), most=most)
         except TooManyStrategies:
             self._forget(entry)
             raise
@@ -206,9 +218,19 @@ class ActiveStrategies:
         while True:
             await asyncio.sleep(_RENEW_S)
             await self._assignments.renew_tokens(asyncio.get_running_loop().time())
+            ended = [
+                (entry.strategy.strategy_id, self._starters.reason(entry.strategy.starter)) for entry in self._running()
+            ]
+            for strategy_id, reason in ended:
+                if reason:
+                    self._assignments.stop(strategy_id)
+                    await self.failed(strategy_id, reason)
             for strategy_id, reason in self._assignments.take_denied():
                 self._assignments.stop(strategy_id)
                 await self.failed(strategy_id, f"its owner may not trade: {reason}")
+
+    def _running(self) -> list[_Entry]:
+        return [entry for entry in self._entries.values() if not entry.ending]
 
     async def _finish(
         self,

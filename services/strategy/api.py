@@ -14,6 +14,7 @@ from services.strategy import convert
 from services.strategy.active_strategies import ActiveStrategies
 from services.strategy.catalogue import Catalogue
 from services.strategy.service import StrategyService
+from services.strategy.starter import Starter
 from services.strategy.workers.assignments import Assignments
 from services.strategy.workers.supervisor import Supervisor
 
@@ -84,7 +85,7 @@ class StrategyApi(rpc.StrategyServiceServicer):
 
     async def StartStrategy(self, request: pb.StartStrategyRequest, call: Call) -> pb.StartStrategyResponse:
         """Have it run."""
-        strategy = await self._strategies.start_strategy(call.user_id, request.strategy_id)
+        strategy = await self._strategies.start_strategy(call.user_id, request.strategy_id, Starter.of(call.identity))
         return pb.StartStrategyResponse(strategy=convert.strategy_to_pb(strategy))
 
     async def StopStrategy(self, request: pb.StopStrategyRequest, call: Call) -> pb.StopStrategyResponse:

@@ -16,8 +16,12 @@ from services.strategy.events import StrategyEvents
 from services.strategy.jobs.bind import bind_jobs
 from services.strategy.platform_client import PlatformClient
 from services.strategy.repository import StrategyRepository
+from services.strategy.sandbox.admission import Admission
+from services.strategy.sandbox.profile import Profiles
+from services.strategy.sandbox.support import detect
 from services.strategy.service import StrategyService
 from services.strategy.settings import StrategySettings
+from services.strategy.starter_watch import StarterWatch
 from services.strategy.workers.assignments import Assignments
 from services.strategy.workers.supervisor import PlatformAccess, Supervisor
 
@@ -38,6 +42,7 @@ def bind(context: ServiceContext) -> None:
         context.peer(OrderServiceStub),
         context.peer(AccountServiceStub),
         context.clock,
+        lambda: live.value.stop_with_session,
     )
     assignments = Assignments(platform)
 
@@ -46,7 +51,13 @@ def bind(context: ServiceContext) -> None:
 
     access = PlatformAccess(context.data_dir / "strategy", context.address_of, worker_token)
     shards = context.shards()
-    supervisor = Supervisor(assignments, access, lambda: live.value, context.clock, lambda: shards.sure_until)
+    support = detect()
+    hidden = [context.data_dir, context.secrets.folder]
+    admission = Admission(support, Profiles(support, hidden), is_on=context.section(StrategySettings).sandbox == "on")
+    admission.announce()
+    supervisor = Supervisor(
+        assignments, access, admission, lambda: live.value, context.clock, lambda: shards.sure_until
+    )
     events = StrategyEvents()
 
     async def scan(fresh: bool) -> bool:
@@ -64,9 +75,11 @@ def bind(context: ServiceContext) -> None:
         context.clock,
         shards,
         context.section(StrategySettings).log_lines,
+        StarterWatch(context.revocations, lambda: live.value.stop_with_session),
+        admission,
     )
     service = StrategyService(
-        repositories, catalogue, active, events, platform, outbox, lambda: live.value, context.clock
+        repositories, catalogue, active, events, platform, admission, outbox, lambda: live.value, context.clock
     )
     context.serve(StrategyApi(service, context.clock))
     context.serve(WorkerApi(assignments, active, catalogue, supervisor, context.clock))
@@ -81,4 +94,4 @@ def bind(context: ServiceContext) -> None:
     context.on_drain(supervisor.drain)
     context.on_stop(supervisor.stop)
     context.on_stop(catalogue.stop)
-    bind_jobs(context, database, outbox, catalogue, shards, lambda: live.value)
+    bind_jobs(context, database, outbox, catalogue, shards, lambda: live.value, admission)

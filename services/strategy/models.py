@@ -41,6 +41,7 @@ class StrategyRow(Base):
     position: Mapped[Decimal] = mapped_column(Amount)
     error: Mapped[str] = mapped_column(Text)
     ran: Mapped[bool] = mapped_column(Boolean)
+    starter: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
     create_time: Mapped[datetime] = mapped_column(UtcTime)
     update_time: Mapped[datetime] = mapped_column(UtcTime)
 

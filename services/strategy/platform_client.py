@@ -1,7 +1,7 @@
 """Acting for the owners of strategies: tokens exchanged for them, and their trading asked with these."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,7 @@ from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.errors import FailedPrecondition, NotFound
 from services.strategy.metrics import Fill
+from services.strategy.strategy import Strategy
 
 # What a running strategy does for its owner, and nothing more.
 SCOPES = ("market:read", "trading:read", "trading:write", "trading:delete")
@@ -42,7 +43,10 @@ class PlatformClient:
         orders: OrderServiceStub,
         accounts: AccountServiceStub,
         clock: Clock,
+        stops_with_session: Callable[[], bool],
     ) -> None:
+        """`stops_with_session`: strategies end with the session in which they were started."""
+        self._stops_with_session = stops_with_session
         self._auth = auth
         self._market = market
         self._orders = orders
@@ -54,6 +58,22 @@ class PlatformClient:
         answer = await self._auth.ExchangeToken(auth_pb2.ExchangeTokenRequest(user_id=user_id, scopes=SCOPES))
         # Reused for a short while only: a suspended user's strategies are noticed at the next exchange.
         self._tokens.put(user_id, answer.access_token, min(60.0, answer.expires_in / 2))
+        return answer.access_token, float(answer.expires_in)
+
+    async def strategy_token(self, strategy: Strategy) -> tuple[str, float]:
+        """A token for a strategy, and the seconds until it ends: it may do what its starter may, as long as that may.
+
+        Raises Denied, SessionRevoked and others when the starter's key, session or permissions have ended.
+        """
+        starter = strategy.starter
+        request = auth_pb2.ExchangeTokenRequest(user_id=strategy.user_id, scopes=SCOPES)
+        if starter is not None:
+            del request.scopes[:]
+            request.scopes.extend(starter.scopes(SCOPES))
+            request.api_key_id = starter.api_key_id
+            if self._stops_with_session():
+                request.session_id = starter.session_id
+        answer = await self._auth.ExchangeToken(request)
         return answer.access_token, float(answer.expires_in)
 
     async def require_symbol(self, symbol: str) -> market_pb2.Instrument:

@@ -1,6 +1,7 @@
 """Strategies, their logs and the list of classes in the database. What users ask is scoped by owner."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from redfire.events.v1.events_pb2 import Event
@@ -11,6 +12,7 @@ from services.kernel.data.writes import Fence, hold_fences
 from services.kernel.errors import NotFound
 from services.kernel.events.outbox import Outbox
 from services.strategy.models import ClassesRow, LogRow, StrategyRow
+from services.strategy.starter import Starter
 from services.strategy.strategy import LogLine, Status, Strategy
 
 _COLUMNS = (
@@ -89,6 +91,7 @@ class StrategyRepository:
         for name in ("display_name", "parameters", "variables", "position", "error", "ran", "update_time"):
             setattr(row, name, getattr(strategy, name))
         row.status = strategy.status.value
+        row.starter = asdict(strategy.starter) if strategy.starter else None
 
     async def delete(self, user_id: str, strategy_id: str) -> None:
         """Forget a strategy and its log."""
@@ -155,4 +158,5 @@ class StrategyRepository:
 
 def _to_domain(row: StrategyRow) -> Strategy:
     values = {name: getattr(row, name) for name in _COLUMNS}
-    return Strategy(**values, status=Status(row.status))
+    starter = Starter(**row.starter | {"permissions": tuple(row.starter["permissions"])}) if row.starter else None
+    return Strategy(**values, status=Status(row.status), starter=starter)

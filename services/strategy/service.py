@@ -11,7 +11,7 @@ from redfire.reasons import Reason
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
-from services.kernel.errors import Duplicate, FailedPrecondition
+from services.kernel.errors import Denied, Duplicate, FailedPrecondition
 from services.kernel.events.outbox import Outbox
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
@@ -24,9 +24,13 @@ from services.strategy.events import StrategyEvent, StrategyEvents
 from services.strategy.metrics import Performance, performance
 from services.strategy.platform_client import PlatformClient
 from services.strategy.repository import StrategyRepository
+from services.strategy.sandbox.admission import Admission
 from services.strategy.settings import StrategySettings
+from services.strategy.starter import Starter
 from services.strategy.strategy import LogLine, Status, Strategy
 
+TRADE = "trading:write"
+"""The permission without which nobody starts a strategy, whatever else they may do with it."""
 CREATED, DELETED = "strategy.created", "strategy.deleted"
 _DEPOSITS_S = 60.0
 _PERFORMANCE_S = 1.0
@@ -48,6 +52,7 @@ class StrategyService:
         active: ActiveStrategies,
         events: StrategyEvents,
         platform: PlatformClient,
+        admission: Admission,
         outbox: Outbox,
         settings: Callable[[], StrategySettings],
         clock: Clock,
@@ -57,6 +62,7 @@ class StrategyService:
         self._active = active
         self._events = events
         self._platform = platform
+        self._admission = admission
         self._outbox = outbox
         self._settings = settings
         self._clock = clock
@@ -178,8 +184,14 @@ class StrategyService:
         self._outbox.wake()
         self._events.end(strategy_id, "DELETED")
 
-    async def start_strategy(self, user_id: str, strategy_id: str) -> Strategy:
-        """Start a strategy; running already: as it is. Raises BrokenStrategyClass, TooManyStrategies."""
+    async def start_strategy(self, user_id: str, strategy_id: str, starter: Starter) -> Strategy:
+        """Start a strategy, which may do what its starter may; running already: as it is.
+
+        Raises Denied, NoSandbox, BrokenStrategyClass, TooManyStrategies.
+        """
+        if not starter.has(TRADE):
+            raise Denied(f"the permission {TRADE} is needed to start a strategy", permission=TRADE)
+        self._admission.require_strategy(starter)
         strategy = await self.get_strategy(user_id, strategy_id)
         if strategy.status in (Status.STARTING, Status.RUNNING):
             return strategy
@@ -190,7 +202,7 @@ class StrategyService:
         strategy = await self.get_strategy(user_id, strategy_id)
         if strategy.status.is_active:
             return strategy
-        return await self._active.start(strategy, self._settings().max_running)
+        return await self._active.start(strategy, starter, self._settings().max_running)
 
     async def stop_strategy(self, user_id: str, strategy_id: str) -> Strategy:
         """Stop a strategy and cancel its open orders; stopped already: as it is."""

@@ -1,7 +1,7 @@
 """Settings of the strategy service."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,10 @@ class StrategySettings(StoredSection):
     section: ClassVar[str] = "strategy"
 
     strategies_dir: Path | None = Field(default=None, description="A folder of the user's own strategy files (*.py).")
+    sandbox: Literal["on", "off"] = Field(
+        default="on",
+        description="`off`: strategies and backtests run unconfined, and read what the platform reads. Read at start.",
+    )
     callback_timeout_s: float = Field(
         default=5.0,
         gt=0,
@@ -25,6 +29,13 @@ class StrategySettings(StoredSection):
     )
     worker_memory_bytes: int = Field(
         default=1 << 30, ge=64 << 20, description="Resident memory at which a worker is killed."
+    )
+    stop_with_session: bool = Field(
+        default=True,
+        description="A strategy stops when the session that started it ends; with an API key it always does.",
+    )
+    worker_disk_bytes: int = Field(
+        default=256 << 20, ge=1 << 20, description="Size of what a user's strategies may write, bytes."
     )
     max_strategies: int = Field(default=100, ge=1, le=1000, description="Strategies that a user may have.")
     max_running: int = Field(default=200, ge=1, le=1000, description="Strategies of all users that may run.")

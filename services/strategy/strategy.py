@@ -6,6 +6,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from services.strategy.starter import Starter
+
 
 class Status(StrEnum):
     """The state of a strategy; the names are the contract's."""
@@ -25,7 +27,8 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A strategy as it is now. `ran`: it was RUNNING before, so its variables are worth restoring."""
+    """A strategy as it is now. `ran`: it was RUNNING before, so its variables are worth restoring; `starter`: who
+    started it last, None where that was before this was written down."""
 
     user_id: str
     strategy_id: str
@@ -41,6 +44,7 @@ class Strategy:
     position: Decimal = Decimal(0)
     error: str = ""
     ran: bool = False
+    starter: Starter | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def serve(world: FakePlatform, strategies_dir: Path) -> Serve:
         async with platform("strategy", settings={"strategy": values}, fakes=world.fakes(), data_dir=data_dir) as p:
             p.mint = world.auth.mint
             if awaits_classes:
-                await until(partial(_classes, p.identity().stub(StrategyServiceStub)), 60)
+                await until(partial(_classes, p.identity().stub(StrategyServiceStub)), 240)
             yield p
 
     return run

@@ -21,6 +21,10 @@ from services.kernel.paging import Page, PageResult
 REMEMBERED = timedelta(days=1)
 
 
+class ApiKeyEnded(Denied):
+    """The API key was revoked."""
+
+
 class ApiKeyService:
     """Keys for programs."""
 
@@ -80,6 +84,16 @@ class ApiKeyService:
     async def revoke_all(self, user_id: str) -> None:
         """End all of the user's keys."""
         await self._revoke(user_id)
+
+    async def get_open_key(self, user_id: str, api_key_id: str) -> ApiKey:
+        """A user's key that is good. Raises ApiKeyEnded, also for one that never was."""
+        async with self._keys.read() as keys:
+            key = await keys.find(user_id, api_key_id)
+        if key is None or key.revoke_time is not None:
+            raise ApiKeyEnded
+        if key.expire_time is not None and key.expire_time <= self._clock.now():
+            raise ApiKeyEnded("the API key has expired")
+        return key
 
     async def verify_api_key(self, secret: str, client_address: str) -> VerifiedKey:
         """Return the key, with the scopes that the owner has at present. Raises Unauthenticated, always the same."""

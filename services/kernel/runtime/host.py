@@ -121,6 +121,7 @@ class Host:
             self.service_tokens,
             self.handlers,
             self.channels,
+            self.revocations,
         )
         self.lifecycle, self.events = self.resources.lifecycle, self.resources.events
         self.clock, self.data_dir = self.resources.clock, self.resources.data_dir

@@ -14,6 +14,7 @@ from services.kernel.data.database import Database
 from services.kernel.data.writes import SHARD_LEASES
 from services.kernel.events.transport import EventBus, Transport
 from services.kernel.identity.identity import ServiceTokens
+from services.kernel.identity.revocations import Revocations
 from services.kernel.redis.shared import Messages, NoMessages, NoRedis, Redis
 from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.client import target
@@ -67,6 +68,7 @@ class Resources:
         service_tokens: ServiceTokens,
         handlers: Handlers,
         channels: Channels,
+        revocations: Revocations,
     ) -> None:
         """`names` are the services of this process."""
         self.settings = settings
@@ -77,6 +79,7 @@ class Resources:
         self.service_tokens = service_tokens
         self.handlers = handlers
         self.channels = channels
+        self.revocations = revocations
         self.environment = settings.of(PlatformSettings).environment
         self.data_dir: Path = settings.of(PlatformSettings).data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,11 @@ class SecretFiles:
         self._folder = folder
         self._environ = environ or {}
 
+    @property
+    def folder(self) -> Path:
+        """The folder that they are in."""
+        return self._folder
+
     def find(self, name: str) -> str | None:
         """A secret's value without the line end of its file; None where there is neither. Raises StartError."""
         try:

@@ -13,6 +13,7 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Database
 from services.kernel.events.inbox import Inbox
 from services.kernel.events.outbox import Outbox
+from services.kernel.identity.revocations import Revocations
 from services.kernel.redis.read_cache import CacheRule, ReadCache
 from services.kernel.redis.shared import Messages, Redis
 from services.kernel.redis.shared_quota import SharedQuota
@@ -57,6 +58,11 @@ class ServiceContext:
     def tasks(self) -> Tasks:
         """Tasks that end with the process."""
         return self._resources.tasks
+
+    @property
+    def revocations(self) -> Revocations:
+        """Sessions and API keys that auth has ended, as far as this process knows."""
+        return self._resources.revocations
 
     @property
     def tracing(self) -> Tracing:

@@ -14,6 +14,7 @@ from services.strategy.jobs.execution.folder import DAYS, POINTS, TRADES
 from services.strategy.jobs.job import Kind
 from services.strategy.jobs.repository import cursor_types
 from services.strategy.jobs.service import JobService
+from services.strategy.starter import Starter
 
 _BACKTEST = Kind.BACKTEST
 _OPTIMIZATION = Kind.OPTIMIZATION
@@ -35,6 +36,7 @@ class BacktestApi(rpc.BacktestServiceServicer):
             convert.request_from_pb(request),
             display_name=request.display_name,
             request_id=request.request_id,
+            starter=Starter.of(call.identity),
         )
         return pb.CreateBacktestResponse(backtest=convert.backtest_to_pb(job))
 
@@ -116,6 +118,7 @@ class BacktestApi(rpc.BacktestServiceServicer):
             convert.request_from_pb(request, convert.search_from_pb(request)),
             display_name=request.display_name,
             request_id=request.request_id,
+            starter=Starter.of(call.identity),
         )
         return pb.CreateOptimizationResponse(optimization=convert.optimization_to_pb(job))
 

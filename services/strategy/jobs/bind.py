@@ -17,6 +17,7 @@ from services.strategy.jobs.repository import JobRepository
 from services.strategy.jobs.scheduler import Scheduler
 from services.strategy.jobs.service import JobService
 from services.strategy.jobs.watchers import job_watchers
+from services.strategy.sandbox.admission import Admission
 from services.strategy.settings import StrategySettings
 
 
@@ -27,11 +28,12 @@ def bind_jobs(
     catalogue: Catalogue,
     shards: Ownership,
     settings: Callable[[], StrategySettings],
+    admission: Admission,
 ) -> None:
     """Jobs in the strategy service's database, each run by a process of its own."""
     repositories = database.repositories(JobRepository)
     watchers, leases = job_watchers(), context.leases(database)
-    scheduler = Scheduler(context, repositories, watchers, outbox, settings, context.clock, shards, leases)
+    scheduler = Scheduler(context, repositories, watchers, outbox, settings, context.clock, shards, leases, admission)
     service = JobService(
         repositories,
         scheduler,
@@ -43,6 +45,7 @@ def bind_jobs(
         settings,
         context.clock,
         context.tasks,
+        admission,
     )
     context.serve(BacktestApi(service, context.clock))
     context.on_start(scheduler.tidy)

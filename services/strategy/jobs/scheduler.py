@@ -21,6 +21,7 @@ from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.shards.leases import Leases
 from services.kernel.shards.ownership import Ownership, shard_of
+from services.quant.archive import layout
 from services.strategy.jobs import datasets
 from services.strategy.jobs.execution.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.execution.job_spec import JobSpec
@@ -29,6 +30,8 @@ from services.strategy.jobs.job import Failure, Job, Kind, Progress, Status
 from services.strategy.jobs.queue import FairQueue
 from services.strategy.jobs.repository import JobRepository
 from services.strategy.jobs.watchers import Watchers
+from services.strategy.sandbox.admission import Admission
+from services.strategy.sandbox.profile import CODE, Needs
 from services.strategy.settings import StrategySettings
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ _ATTEMPTS = 3
 _LOOK_S = 1.0
 _PRUNE_S = 600.0
 _PRUNED = 100
+_FILE_BYTES = 1 << 30
 _RETRY_S = 0.5
 _RETRIES_S = 30.0
 _OTHERS_FIRST_S = 0.2
@@ -72,7 +76,9 @@ class Scheduler:
         clock: Clock,
         shards: Ownership,
         leases: Leases,
+        admission: Admission,
     ) -> None:
+        self._admission = admission
         self._context = context
         self._shards = shards
         self._epochs: dict[int, int] = {}
@@ -352,28 +358,44 @@ class Scheduler:
         settings = self._settings()
         search = job.kind is Kind.OPTIMIZATION
         workers = (settings.optimization_workers or os.cpu_count() or 1) if search else 0
-        home = Path(self._root.parent, "home")
-        home.mkdir(exist_ok=True)
+        home = Path(self._root.parent, "home", job.user_id).absolute()
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         memory_bytes = settings.backtest_memory_bytes
+        give = partial(self._admission.give, job.user_id)
+        give(home, folder.part)
+        part, strategies_dir = folder.part.absolute(), settings.strategies_dir and settings.strategies_dir.absolute()
+        needs = Needs(
+            job.user_id,
+            read=[
+                self._root.parent.absolute() / CODE,
+                data_dir.absolute() / layout.FOLDER,
+                *([strategies_dir] if strategies_dir else []),
+            ],
+            write=[home, part],
+            memory_bytes=memory_bytes,
+            file_bytes=_FILE_BYTES,
+            processes=workers,
+        )
         spec = JobSpec(
             job_id=job.job_id,
             kind=job.kind.value,
             setup=job.setup.to_json(),
             root=str(self._root.absolute()),
-            folder=str(folder.part.absolute()),
+            folder=str(part),
             data_dir=str(data_dir.absolute()),
-            strategies_dir=str(settings.strategies_dir.absolute()) if settings.strategies_dir else "",
-            home=str(home.absolute()),
+            strategies_dir=str(strategies_dir) if strategies_dir else "",
+            home=str(home),
             parent=os.getpid(),
             memory_bytes=memory_bytes,
             workers=workers,
             point_timeout_s=settings.backtest_timeout_s,
+            sandbox=self._admission.profile(needs),
         )
         timeout_s = settings.optimization_timeout_s if search else settings.backtest_timeout_s
         # A search shares its data by a file, which is no larger than it is in memory.
         disk_bytes = settings.backtest_result_bytes + memory_bytes
         limits = Limits(timeout_s, memory_bytes * (1 + workers), workers, disk_bytes)
-        return JobProcess(spec, limits, folder.part / LOG)
+        return JobProcess(spec, limits, folder.part / LOG, give)
 
     def _pass_on(self) -> None:
         """Begin the next; where replicas share a limit, those of the others come first."""

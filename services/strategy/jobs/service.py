@@ -26,7 +26,9 @@ from services.strategy.jobs.job import Job, Kind, Search, Setup, Status
 from services.strategy.jobs.repository import JobRepository, Order, cursor
 from services.strategy.jobs.scheduler import Scheduler
 from services.strategy.jobs.watchers import JobUpdate, Watchers, job_updates
+from services.strategy.sandbox.admission import Admission
 from services.strategy.settings import StrategySettings
+from services.strategy.starter import Starter
 
 _TABLES = {Kind.BACKTEST: (TRADES, DAYS), Kind.OPTIMIZATION: (POINTS,)}
 _RETRY_S = 10.0
@@ -102,6 +104,7 @@ class JobService:
         settings: Callable[[], StrategySettings],
         clock: Clock,
         tasks: Tasks,
+        admission: Admission,
     ) -> None:
         """`check_data` raises BacktestError when the store has no rows for a setup; it blocks."""
         self._repositories = repositories
@@ -114,17 +117,26 @@ class JobService:
         self._settings = settings
         self._clock = clock
         self._tasks = tasks
+        self._admission = admission
         self._entering = asyncio.Lock()
         self._checking = asyncio.Semaphore(_CHECKS)
 
     async def create_job(
-        self, user_id: str, kind: Kind, request: BacktestRequest, *, display_name: str, request_id: str
+        self,
+        user_id: str,
+        kind: Kind,
+        request: BacktestRequest,
+        *,
+        display_name: str,
+        request_id: str,
+        starter: Starter,
     ) -> Job:
         """A new job, waiting; the same request_id again gives the one that it asked for.
 
         Raises UnknownStrategyClass, BrokenStrategyClass, InvalidParameter, DatasetNotFound, EmptyDateRange, Invalid,
-        TooManyJobs.
+        TooManyJobs, NoSandbox.
         """
+        self._admission.require_job(starter)
         if request_id and (made := await self._find(user_id, kind, request_id)):
             return made
         self._require_room(user_id)

@@ -15,6 +15,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from services.kernel.clock import Clock
 from services.kernel.runtime.parent_death import end_with_parent
@@ -22,6 +23,7 @@ from services.quant.sdk.loading import Loader
 from services.quant.sdk.worker_heartbeat import HeartbeatFile
 from services.strategy.runner.connections import Connections
 from services.strategy.runner.worker import Worker
+from services.strategy.sandbox.entry import enter_from
 
 LOOK_S = 0.1
 NOT_MINE = 75
@@ -30,7 +32,8 @@ NOT_MINE = 75
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """The configuration of a worker, given when it starts. Addresses are host:port."""
+    """The configuration of a worker, given when it starts. Addresses are host:port. `sandbox`: a Profile's fields, None
+    for none."""
 
     worker_id: str
     token: str
@@ -43,6 +46,7 @@ class WorkerConfig:
     heartbeat_file: str = ""
     parent: int = 0
     skip: dict[str, str] = field(default_factory=dict)
+    sandbox: dict[str, Any] | None = None
 
 
 def main() -> None:
@@ -53,6 +57,9 @@ def main() -> None:
     except (ValueError, TypeError) as error:
         print(f"a worker's configuration is one line of JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+    # Opened before: the file is the supervisor's, and the strategies' user id cannot.
+    heartbeat = HeartbeatFile(Path(config.heartbeat_file)) if config.heartbeat_file else None
+    enter_from(config.sandbox)
     _bind_to_parent(config.parent)
     # No byte code beside users' files, and a changed file is never taken for an old one.
     sys.dont_write_bytecode = True
@@ -65,16 +72,15 @@ def main() -> None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_run(config))
+        asyncio.run(_run(config, heartbeat))
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(config))
+            runner.run(_run(config, heartbeat))
 
 
-async def _run(config: WorkerConfig) -> None:
+async def _run(config: WorkerConfig, heartbeat: HeartbeatFile | None) -> None:
     _stop_calmly()
     connections = Connections(config.strategy, config.market, config.trading, config.token)
-    heartbeat = HeartbeatFile(Path(config.heartbeat_file)) if config.heartbeat_file else None
     if heartbeat is not None:
         threading.Thread(target=_end_in_time, args=(heartbeat,), daemon=True).start()
     loader = Loader(Path(config.strategies_dir) if config.strategies_dir else None, config.skip)

@@ -1,7 +1,8 @@
 """Assignments of strategies to workers, and the streams that carry them.
 
 Workers come in groups of one live process each; strategies belong to groups, so that a worker that died is replaced
-by another that gets the same strategies.
+by another that gets the same strategies. All strategies of a group have the same owner: what runs in one process can
+read each other's memory.
 """
 
 import asyncio
@@ -14,7 +15,6 @@ from services.strategy.platform_client import PlatformClient
 from services.strategy.strategy import Strategy
 
 HEARTBEAT_S = 5.0
-_SHARED = "shared"
 _ASK_AGAIN_S = 1.0
 
 
@@ -77,6 +77,12 @@ class Assignments:
             members.setdefault(assigned.group, []).append(strategy_id)
         return members
 
+    def owner_of(self, group: str) -> str:
+        """The user whose strategies a group has; empty when it has none."""
+        members = (assigned for assigned in self._assigned.values() if assigned.group == group)
+        first = next(members, None)
+        return "" if first is None else first.strategy.user_id
+
     def new_worker(self, group: str) -> str:
         """The id of a group's new worker; an older one of the group is refused from now on."""
         worker_id = new_id()
@@ -108,7 +114,7 @@ class Assignments:
 
     def assign(self, strategy: Strategy) -> None:
         """Have a strategy run; sent to its worker at once when there is one."""
-        assigned = self._assigned[strategy.strategy_id] = _Assigned(strategy, _SHARED)
+        assigned = self._assigned[strategy.strategy_id] = _Assigned(strategy, strategy.user_id)
         if queue := self._queue_of(assigned.group):
             queue.put_nowait(Start(strategy, "", strategy.ran))
 
@@ -189,7 +195,7 @@ class Assignments:
             if queue is None or not assigned.renew_at or monotonic < assigned.renew_at:
                 continue
             try:
-                token, life_s = await self._platform.new_token(assigned.strategy.user_id)
+                token, life_s = await self._platform.strategy_token(assigned.strategy)
             except RedFireError as error:
                 if not isinstance(error, Unavailable):
                     self._denied.append((strategy_id, error.message))
@@ -207,7 +213,7 @@ class Assignments:
         if assigned is None or assigned.stopping:
             return None
         try:
-            token, life_s = await self._platform.new_token(start.strategy.user_id)
+            token, life_s = await self._platform.strategy_token(start.strategy)
         except RedFireError as error:
             if isinstance(error, Unavailable):
                 asyncio.get_running_loop().call_later(_ASK_AGAIN_S, queue.put_nowait, start)

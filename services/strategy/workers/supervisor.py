@@ -11,7 +11,10 @@ from pathlib import Path
 from services.kernel.clock import Clock
 from services.kernel.identifiers import new_id
 from services.strategy.runner.main import WorkerConfig
+from services.strategy.sandbox.admission import Admission
+from services.strategy.sandbox.profile import CODE, Needs
 from services.strategy.settings import StrategySettings
+from services.strategy.workers.addresses import ports_of, resolve
 from services.strategy.workers.assignments import Assignments
 from services.strategy.workers.worker_process import WorkerExit, WorkerProcess
 
@@ -24,6 +27,9 @@ _LONGEST_PAUSE_S = 10.0
 _TOGETHER_S = 60.0
 _LEAVE_S = 2.3
 _SCAN_TRIES = 20
+_CATALOGUE = "catalogue"
+"""The owner of the process that lists classes: nobody's strategies run in it."""
+_FILE_BYTES = 64 << 20
 OnFailed = Callable[[str, str], Awaitable[None]]
 
 
@@ -52,6 +58,7 @@ class Supervisor:
         self,
         assignments: Assignments,
         access: PlatformAccess,
+        admission: Admission,
         settings: Callable[[], StrategySettings],
         clock: Clock,
         may_run_until: Callable[[], float],
@@ -60,6 +67,7 @@ class Supervisor:
         self._may_run_until = may_run_until
         self._assignments = assignments
         self._access = access
+        self._admission = admission
         self._settings = settings
         self._clock = clock
         self._groups: dict[str, _Group] = {}
@@ -100,7 +108,7 @@ class Supervisor:
         if fresh:
             self._skip.clear()
         for _ in range(_SCAN_TRIES):
-            process = self._new_process(worker_id, "scan")
+            process = await self._new_process(worker_id, "scan", _CATALOGUE)
             self._scans[worker_id] = process
             try:
                 worker_exit = await process.run()
@@ -177,8 +185,11 @@ class Supervisor:
         pause_s = _FIRST_PAUSE_S
         while not self._draining:
             group = self._groups[name]
+            owner = self._assignments.owner_of(name)
+            if not owner:
+                return
             group.worker_id = self._assignments.new_worker(name)
-            group.process = self._new_process(group.worker_id, "run")
+            group.process = await self._new_process(group.worker_id, "run", owner)
             started = self._clock.monotonic()
             try:
                 worker_exit = await group.process.run()
@@ -213,25 +224,43 @@ class Supervisor:
             await self._on_failed(strategy_id, worker_exit.reason)
         self._wake.set()
 
-    def _new_process(self, worker_id: str, mode: str) -> WorkerProcess:
+    async def _new_process(self, worker_id: str, mode: str, owner: str) -> WorkerProcess:
         settings = self._settings()
-        folder = self._access.folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        home = folder / "home"
-        home.mkdir(exist_ok=True)
+        folder = self._access.folder.absolute()
+        home, logs = self._folders_of(folder, owner)
+        addresses = [await resolve(self._access.address_of(name)) for name in ("strategy", "market", "trading")]
+        strategies_dir = settings.strategies_dir.absolute() if settings.strategies_dir else None
+        needs = Needs(
+            owner,
+            read=[folder / CODE, *([strategies_dir] if strategies_dir else [])],
+            write=[home],
+            memory_bytes=settings.worker_memory_bytes,
+            file_bytes=_FILE_BYTES,
+            # A scan reports to the service, and trades nothing.
+            ports=ports_of(addresses if mode == "run" else addresses[:1]),
+        )
         config = WorkerConfig(
             worker_id=worker_id,
             token=self._access.worker_token(worker_id),
-            strategy=self._access.address_of("strategy"),
-            market=self._access.address_of("market"),
-            trading=self._access.address_of("trading"),
+            strategy=addresses[0],
+            market=addresses[1],
+            trading=addresses[2],
             mode=mode,
-            strategies_dir=str(settings.strategies_dir.absolute()) if settings.strategies_dir else "",
+            strategies_dir=str(strategies_dir) if strategies_dir else "",
             home=str(home),
             heartbeat_file=str(folder / f"heartbeat-{new_id()}"),
             parent=os.getpid(),
-            skip=dict(self._skip),
+            skip={**self._admission.refused_files(strategies_dir), **self._skip},
+            sandbox=self._admission.profile(needs),
         )
         # A scan reads files and runs nothing.
         may_run_until = self._may_run_until if mode == "run" else lambda: math.inf
-        return WorkerProcess(config, self._settings, folder / "worker.log", may_run_until)
+        return WorkerProcess(config, self._settings, logs / f"{owner}.log", may_run_until)
+
+    def _folders_of(self, folder: Path, owner: str) -> tuple[Path, Path]:
+        """The home of an owner's processes, which is theirs alone, and the folder of logs."""
+        home, logs = folder / "home" / owner, folder / "logs"
+        for path in (folder, home.parent, home, logs):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._admission.give(owner, home)
+        return home, logs

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,12 +15,16 @@ import psutil
 
 from services.quant.sdk.worker_heartbeat import HeartbeatFile, RunningCallback
 from services.strategy.runner.main import NOT_MINE, WorkerConfig
+from services.strategy.sandbox.disk import empty, is_full
+from services.strategy.sandbox.profile import link_code
+from services.strategy.sandbox.session import kill_session
 from services.strategy.settings import StrategySettings
 
 _POLL_S = 0.2
 _LOG_BYTES = 10_000_000
 # What a worker's environment has from ours; everything else, secrets first, stays here.
-_PASSED_ON = ("PATH", "HOME", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "COVERAGE_PROCESS_START")
+_PASSED_ON = ("PATH", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "COVERAGE_PROCESS_START")
+_DISK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._heartbeat = HeartbeatFile.create(Path(config.heartbeat_file))
         self._ending = self._is_ended = False
+        self._next_look = 0.0
 
     async def run(self) -> WorkerExit:
         """The worker's whole life. Cancelled, it kills it."""
@@ -60,7 +66,7 @@ class WorkerProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=environment(),
+                env=environment(Path(self.config.home), self._log_file.parents[1]),
                 cwd=self.config.home,
                 start_new_session=True,
             )
@@ -78,6 +84,7 @@ class WorkerProcess:
         finally:
             self.kill()
             await process.wait()
+            kill_session(process.pid)
             self._heartbeat.close()
             self._heartbeat.remove()
 
@@ -91,8 +98,9 @@ class WorkerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, with all that it started."""
         if self._process is not None and self._process.returncode is None:
+            kill_session(self._process.pid)
             self._process.kill()
 
     async def _follow(self, process: asyncio.subprocess.Process) -> WorkerExit:
@@ -130,6 +138,14 @@ class WorkerProcess:
         if resident > settings.worker_memory_bytes:
             reason = f"the worker used more than {settings.worker_memory_bytes} bytes of memory"
             return WorkerExit(False, reason, tuple(self._heartbeat.running()))
+        home = Path(self.config.home)
+        if time.monotonic() > self._next_look:
+            self._next_look = time.monotonic() + _DISK_S
+            if is_full(home, settings.worker_disk_bytes):
+                self.kill()
+                empty(home)
+                reason = f"it put more than {settings.worker_disk_bytes >> 20} MiB, or too many files, on the disk"
+                return WorkerExit(False, reason, tuple(self._heartbeat.running()))
         # Users' code may have deleted it.
         with suppress(FileNotFoundError):
             if self._log_file.stat().st_size > _LOG_BYTES:
@@ -155,11 +171,14 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-def environment() -> dict[str, str]:
-    """The environment of a process that runs users' code."""
+def environment(home: Path, folder: Path) -> dict[str, str]:
+    """The environment of a process that runs users' code. `folder`: the service's own, where its code is shown."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # One language, so that vnpy's enums have one value; one thread and one arena for numpy's sake of memory.
     return passed | {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PYTHONPATH": link_code(folder),
         "LANG": "C.UTF-8",
         "LANGUAGE": "en",
         "PYTHONUNBUFFERED": "1",

@@ -143,7 +143,7 @@ class Flooder(Base):
 class Breeder(Base):
     def at(self, count, bar):
         if count == 1:
-            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
             with open(self.note, "w") as file:
                 file.write(str(child.pid))
         time.sleep(0.05)
@@ -217,7 +217,7 @@ class BacktestClient:
 
         return await until(reached, 20, 0.05)
 
-    async def ended(self, backtest_id: str, timeout_s: float = 30) -> backtest_pb2.Backtest:
+    async def ended(self, backtest_id: str, timeout_s: float = 120) -> backtest_pb2.Backtest:
         async def reached() -> Any:
             backtest = await self.get(backtest_id)
             return backtest if backtest.status in ENDED else None

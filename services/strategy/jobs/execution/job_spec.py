@@ -1,11 +1,13 @@
 """The specification of a job as its process gets it: one line of JSON on standard input."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """The job, its folders and its limits; `parent` is the process without which this one ends."""
+    """The job, its folders and its limits; `parent` is the process without which this one ends, `sandbox` a Profile's
+    fields, None for none."""
 
     job_id: str
     kind: str
@@ -19,3 +21,4 @@ class JobSpec:
     memory_bytes: int
     workers: int
     point_timeout_s: float
+    sandbox: dict[str, Any] | None = None

@@ -3,10 +3,9 @@
 import asyncio
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ import psutil
 from services.strategy.jobs.execution.job_spec import JobSpec
 from services.strategy.jobs.execution.progress_file import ProgressReader
 from services.strategy.jobs.job import Failure
+from services.strategy.sandbox.disk import is_full
+from services.strategy.sandbox.session import kill_session
 from services.strategy.workers.worker_process import environment, signal_name
 
 _POLL_S = 0.1
@@ -23,7 +24,6 @@ _LOG_BYTES = 10_000_000
 # More than these beside what the job needs are a fork bomb.
 _SPARE_PROCESSES = 16
 _DISK_S = 1.0
-_FILES = 10_000
 _ROUNDS = 10
 _MARK = "REDFIRE_JOB"
 """Environment variable of a job's process and of all that it starts: the job's folder."""
@@ -50,11 +50,15 @@ class ProcessExit:
 class JobProcess:
     """Starts one process and waits for its end."""
 
-    def __init__(self, spec: JobSpec, limits: Limits, log_file: Path) -> None:
+    def __init__(
+        self, spec: JobSpec, limits: Limits, log_file: Path, give: Callable[[Path], None] = lambda path: None
+    ) -> None:
+        """`give` makes a file the process's, where that has a user id of its own."""
         self._spec = spec
         self._limits = limits
         self._log_file = log_file
         self._folder = Path(spec.folder)
+        self._give = give
         self._next_look = 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._seen: dict[int, psutil.Process] = {}
@@ -63,6 +67,7 @@ class JobProcess:
     async def run(self, on_progress: Callable[[int, int], None]) -> ProcessExit:
         """Its whole life; cancelled, it kills it. `on_progress(done, total)` is called when it has come further."""
         progress = ProgressReader(self._folder / "progress")
+        self._give(self._folder / "progress")
         log = self._log_file.open("ab")
         try:
             process = self._process = await asyncio.create_subprocess_exec(
@@ -72,7 +77,7 @@ class JobProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,
-                env=environment() | {_MARK: self._spec.folder},
+                env=environment(Path(self._spec.home), Path(self._spec.root).parent) | {_MARK: self._spec.folder},
                 cwd=self._spec.home,
                 start_new_session=True,
             )
@@ -105,10 +110,9 @@ class JobProcess:
         pid = self._process.pid
         if self._process.returncode is None:
             self._look()
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-        # Those that left its group, and those that it left behind. psutil makes sure that no number was given anew.
-        for child in (*self._seen.values(), *_session(pid)):
+        kill_session(pid)
+        # Those that left its session, where it could. psutil makes sure that no number was given anew.
+        for child in self._seen.values():
             with suppress(psutil.Error):
                 child.kill()
         kill_left(self._folder)
@@ -149,7 +153,7 @@ class JobProcess:
             return ProcessExit(Failure.EXITED, "it started too many processes")
         if time.monotonic() > self._next_look:
             self._next_look = time.monotonic() + _DISK_S
-            if _is_full(self._folder, limits.disk_bytes):
+            if is_full(self._folder, limits.disk_bytes):
                 return ProcessExit(Failure.BAD_RESULT, f"it put more than {limits.disk_bytes >> 20} MiB on the disk")
         return None
 
@@ -200,24 +204,3 @@ def _is_of(process: psutil.Process, folder: Path) -> bool:
     except (psutil.Error, OSError):
         return False
     return mark is not None and Path(mark).is_relative_to(folder) and process.pid != os.getpid()
-
-
-def _is_full(folder: Path, most_bytes: int) -> bool:
-    """Return whether there are more bytes, or a flood of files; counts no further than that."""
-    files = size = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                size += os.lstat(os.path.join(path, name)).st_blocks * 512  # noqa: PTH118 — there may be many
-            files += 1
-            if size > most_bytes or files > _FILES:
-                return True
-    return False
-
-
-def _session(leader: int) -> Iterator[psutil.Process]:
-    """The processes of the session that a process began, without that one."""
-    for pid in psutil.pids():
-        with suppress(ProcessLookupError, PermissionError, psutil.Error):
-            if pid != leader and os.getsid(pid) == leader:
-                yield psutil.Process(pid)

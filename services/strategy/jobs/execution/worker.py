@@ -18,6 +18,7 @@ from pathlib import Path
 
 from services.kernel.runtime.parent_death import become_subreaper, end_with_parent
 from services.strategy.jobs.execution.job_spec import JobSpec
+from services.strategy.sandbox.entry import enter_from
 
 _FILE_BYTES = 1 << 30
 # Address space beside the limit of memory: libraries and maps that are never touched.
@@ -58,6 +59,8 @@ def main() -> None:
     except (ValueError, TypeError) as error:
         print(f"a job's specification is one line of JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+    _limit(spec.memory_bytes)
+    enter_from(spec.sandbox)
     # Children that others leave behind become this process's: it is killed with all of them.
     become_subreaper()
     end_with_parent(spec.parent)
@@ -68,7 +71,6 @@ def main() -> None:
     sys.dont_write_bytecode = True
     os.umask(0o077)
     logging.basicConfig(level="WARNING")
-    _limit(spec.memory_bytes)
     Path(spec.home, ".vntrader").mkdir(parents=True, exist_ok=True)
     os.chdir(spec.home)
     temporary = Path(spec.folder, TEMPORARY)
