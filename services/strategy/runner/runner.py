@@ -43,6 +43,7 @@ _TURN_S = 0.01
 _CLEAR_S = 5.0
 _FLUSH_S = 3.0
 _LISTING_S = 5.0
+_REFUSED = "refused: a strategy reaches its own folder and the platform alone (services/strategy/README.md)"
 
 
 class StrategyRunner:
@@ -216,6 +217,8 @@ class StrategyRunner:
     async def _fail(self, error: BaseException) -> None:
         line = traceback.format_exception_only(error)[-1].strip()
         self._log("ERROR", _traceback(error))
+        if isinstance(error, PermissionError):
+            self._log("ERROR", _REFUSED)
         self.report.error = line
         if self._host is not None:
             with suppress(Exception):

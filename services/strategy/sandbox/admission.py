@@ -32,7 +32,7 @@ class Admission:
         """Say at start what the machine's owner has to know."""
         if not self._is_on:
             log.warning(
-                "strategy.sandbox=off: strategies and backtests run unconfined, whoever wrote them: their code can read"
+                "strategy.sandbox=off: strategies and backtests run unconfined: their code can read"
                 " every secret, key and database of this platform, and act as any of its users"
             )
         elif not self._support.confines_files:

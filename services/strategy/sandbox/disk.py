@@ -1,4 +1,4 @@
-"""What users' code has put on the disk."""
+"""Disk usage of users' code."""
 
 import os
 import shutil

@@ -56,6 +56,6 @@ def _inside(read: Any, hidden: Any) -> list[str]:
 
 
 def _require_one_thread() -> None:
-    """What is enforced holds for the thread that asks, and those that it starts: others would stay outside."""
+    """Raise RuntimeError beside other threads: what is enforced holds for this one and those that it starts."""
     if len(list(Path("/proc/self/task").iterdir())) != 1:
         raise RuntimeError("a sandbox is entered before there are other threads")
