@@ -19,6 +19,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import Dialect
 
+from services.kernel.backoff import Backoff
 from services.kernel.data.postgres_batch import Plan, Shapes, one_by_one
 from services.kernel.data.schema import MARKERS
 from services.kernel.data.writes import (
@@ -42,7 +43,8 @@ Connection = Any
 # Of the whole group: nothing was done, and the same may succeed (serialization failure, deadlock).
 RETRIED = {"40001", "40P01"}
 MOST_RETRIES = 3
-PAUSE_S = 0.05
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+"""Between attempts while the database is away."""
 # Time to find out what became of a commit during which the connection was lost.
 ASK_S = 10.0
 # Classes of SQLSTATE that speak of one row: data exceptions and integrity constraints.
@@ -75,6 +77,7 @@ class PostgresWriter:
         # Of the transaction that was begun last.
         self._number = 0
         self._is_unknown = False
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
     def submit(
         self,
@@ -111,8 +114,10 @@ class PostgresWriter:
                 self._wake.clear()
                 await self._wake.wait()
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
+            pause_s = 0.0
             try:
                 outcomes = await self._commit(group)
+                self._backoff.reset()
             except asyncio.CancelledError:
                 resolve(list(zip(group, fail_all(group, CommitUnknown()), strict=True)))
                 raise
@@ -122,8 +127,10 @@ class PostgresWriter:
                 log.exception("the database cannot be written")
                 self._discard()
                 outcomes = fail_all(group, Unavailable(f"the database cannot be written: {type(error).__name__}"))
-                await asyncio.sleep(PAUSE_S)
+                pause_s = self._backoff.pause_s()
             resolve(list(zip(group, outcomes, strict=True)))
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
     async def _close_connection(self) -> None:
         if self._connection is not None:
@@ -274,6 +281,7 @@ class PostgresWriter:
 
     async def _ask_within(self, seconds: float) -> bool:
         """True when the lost commit is done. Raises CommitUnknown when the database is not back within the time."""
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -285,7 +293,7 @@ class PostgresWriter:
                             connection.terminate()
                     except (*LOST, asyncpg.PostgresError) as error:
                         log.warning("the outcome of a commit is not known yet: %s", error)
-                        await asyncio.sleep(PAUSE_S)
+                        await asyncio.sleep(backoff.pause_s())
         except TimeoutError:
             raise CommitUnknown() from None
 

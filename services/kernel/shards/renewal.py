@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import Any
 
+from services.kernel.backoff import Backoff
 from services.kernel.shards.lease_table import LEASE_S, LOST, Lease, LeaseTable
 from services.kernel.tasks import wait_for_event
 
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 RENEW_S = 1.0
 MARGIN_S = 0.5
 """For clocks that do not run alike, and for what is still on its way when a holder stops being sure."""
-RETRY_S = 0.1
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 1.0
+"""Between attempts while the database is away: a lease that ends meanwhile is soon noticed, and nothing is flooded."""
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -61,6 +63,7 @@ class LeaseHolder(ABC):
 
     async def run(self) -> None:
         """Keep what is held and take what is due, until cancelled."""
+        backoff = Backoff(FIRST_RETRY_S, LONGEST_RETRY_S)
         while True:
             self._look_now.clear()
             try:
@@ -68,12 +71,13 @@ class LeaseHolder(ABC):
                 if self._is_away:
                     log.info("the database of leases answers again")
                 self._is_away = False
+                backoff.reset()
             except LOST as error:
                 level = logging.DEBUG if self._is_away else logging.WARNING
                 log.log(level, "leases cannot be kept: %s: %s", type(error).__name__, error)
                 self._is_away = True
                 self.table.discard()
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(backoff.pause_s())
                 continue
             await wait_for_event(self._look_now, pause_s)
 
