@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from redfire.enums import TradingState
 from redfire.events.v1.events_pb2 import Event
 from redfire.reasons import Reason
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.data.writes import TableWrite, write_rows
@@ -230,6 +230,14 @@ class RiskRepository:
         """Events of everybody from a time on, oldest first."""
         query = select(EventRow).where(EventRow.user_id == "", EventRow.create_time >= start_time)
         return [_event_from_row(row) for row in await self._session.scalars(query.order_by(EventRow.event_id))]
+
+    async def list_followed(
+        self, start_time: datetime, user_ids: Collection[str], account_ids: Collection[str]
+    ) -> Sequence[RiskEvent]:
+        """Events of these users, and of these accounts, from a time on, oldest first."""
+        followed = or_(EventRow.user_id.in_(user_ids), EventRow.account_id.in_(account_ids))
+        query = select(EventRow).where(followed, EventRow.create_time >= start_time).order_by(EventRow.event_id)
+        return [_event_from_row(row) for row in await self._session.scalars(query)]
 
     async def list_events(
         self,

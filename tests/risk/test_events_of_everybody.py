@@ -85,6 +85,35 @@ async def test_what_one_replica_records_for_everybody_comes_once_on_the_streams_
 
 
 @pytest.mark.slow
+async def test_what_one_replica_records_of_a_user_comes_once_on_the_streams_of_all(replicas):
+    messages = []
+    for number in range(6):
+        messages.append(f"trading state HALTED of alice: {number}")
+        replicas[number % 2].log.record("alice", "account-1", Reason.TRADING_HALTED, messages[-1], {})
+        replicas[number % 2].log.record("bob", "account-2", Reason.TRADING_HALTED, "of somebody else", {})
+        await until(lambda: _have(replicas, messages), LONG_S)
+
+
+@pytest.mark.slow
+async def test_a_stream_that_is_opened_has_nothing_of_before_and_one_of_an_account_all_that_follows(replicas):
+    first, second = replicas
+    first.log.record("alice", "account-1", None, "before", {})
+    await until(lambda: _have(replicas, ["before"]), LONG_S)
+    seen = []
+
+    async def follow_account():
+        async with aclosing(second.log.follow("admin", "account-1", 0.01)) as events:
+            async for event in events:
+                seen.append(event.message if event is not None else "")
+
+    second.tasks.supervise("account", follow_account)
+    await until(lambda: seen, LONG_S)
+    first.log.record("alice", "account-1", None, "after", {})
+    await until(lambda: any(seen), LONG_S)
+    assert [message for message in seen if message] == ["after"]
+
+
+@pytest.mark.slow
 async def test_what_each_replica_sees_is_recorded_once_and_comes_once_on_each_stream(replicas):
     for _ in range(5):
         for observed in (LOST, BACK):

@@ -1,7 +1,8 @@
-"""Events of everybody where replicas share the database: each is recorded once, and reaches the streams of all.
+"""Events where replicas share the database: each is recorded once, and reaches the streams at all replicas.
 
-Such an event is published from the table alone, by every replica. What each replica sees for itself, such as the loss
-of market's feed, is recorded by the first to see it: a second one finds it there as the latest of its subject.
+An event of everybody is published from the table alone, by every replica; one of an account at once where it happens,
+and from the table where else somebody follows it. What each replica sees for itself, such as the loss of market's feed,
+is recorded by the first to see it: a second one finds it there as the latest of its subject.
 """
 
 import asyncio
@@ -26,12 +27,14 @@ LOOK_S = 2.0
 """A notification wakes the watch; this is for one that was missed."""
 KEPT_S = 600.0
 """An event may be written late, when the database was away; its id is of when it happened."""
+PAUSE_S = 0.02
+"""Time between two looks: what is written meanwhile is found by one."""
 SAME_S = 60.0
 """Time within which replicas see the same."""
 
 
 class EventWatch:
-    """Reads what any replica has recorded for everybody, and publishes it here."""
+    """Reads what other replicas have recorded for those who follow here, and any for everybody, and publishes it."""
 
     def __init__(
         self,
@@ -39,7 +42,11 @@ class EventWatch:
         clock: Clock,
         leases: Leases,
         publish: Callable[[RiskEvent], None],
+        followed: Callable[[], Iterable[tuple[str, str]]],
     ) -> None:
+        """`followed` are users and accounts whose events streams have: all of a user's where the account is empty."""
+        self._followed = followed
+        self._own: dict[str, float] = {}
         self._repositories = repositories
         self._clock = clock
         self._leases = leases
@@ -48,6 +55,13 @@ class EventWatch:
         self._woken = asyncio.Event()
         self._turn = asyncio.Lock()
         leases.on_notified(TOPIC, self._woken.set)
+
+    def note_published(self, event: RiskEvent) -> None:
+        """Note an event that was published here when it happened."""
+        now = self._clock.monotonic()
+        self._own[event.event_id] = now
+        while self._own and now - next(iter(self._own.values())) > 2 * KEPT_S:
+            del self._own[next(iter(self._own))]
 
     def wake(self) -> None:
         """Have all replicas look: something was written."""
@@ -59,21 +73,34 @@ class EventWatch:
         while True:
             self._woken.clear()
             await self.look()
+            await asyncio.sleep(PAUSE_S)
             await wait_for_event(self._woken, LOOK_S)
 
-    async def look(self) -> None:
-        """Publish what was not there before; at first nothing."""
+    async def look(self, joining: Sequence[tuple[str, str]] = ()) -> None:
+        """Publish what was not there before; at first nothing, nor what there is of those who are to be followed."""
         async with self._turn:
+            keys = {*self._followed()}
             try:
-                async with self._repositories.read() as repository:
-                    events = await repository.list_of_everybody(self._clock.now() - timedelta(seconds=KEPT_S))
+                events = await self._read(keys)
+                known = await self._read(keys.union(joining)) if joining else []
             except RedFireError as error:
-                log.warning("events of everybody cannot be read: %s", error.message)
+                log.warning("events of other replicas cannot be read: %s", error.message)
                 return
-            seen, self._seen = self._seen, {event.event_id for event in events}
+            seen = self._seen
+            self._seen = {event.event_id for event in (*events, *known)}
             for event in events:
-                if seen is not None and event.event_id not in seen:
+                if seen is not None and event.event_id not in seen and event.event_id not in self._own:
                     self._publish(event)
+
+    async def _read(self, keys: Iterable[tuple[str, str]]) -> list[RiskEvent]:
+        since = self._clock.now() - timedelta(seconds=KEPT_S)
+        users = sorted({user_id for user_id, account_id in keys if not account_id})
+        accounts = sorted({account_id for _, account_id in keys if account_id})
+        async with self._repositories.read() as repository:
+            events = list(await repository.list_of_everybody(since))
+            if users or accounts:
+                events += await repository.list_followed(since, users, accounts)
+        return sorted({event.event_id: event for event in events}.values(), key=lambda event: event.event_id)
 
 
 def not_recorded(event: RiskEvent, recorded: Iterable[RiskEvent]) -> RiskEvent | None:

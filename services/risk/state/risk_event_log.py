@@ -29,7 +29,9 @@ class RiskEventLog:
         self, repositories: Repositories[RiskRepository], clock: Clock, buffer: int, shared: Leases | None = None
     ) -> None:
         """`shared` are the leases of the database, where replicas share it."""
-        self.watch = EventWatch(repositories, clock, shared, self._publish) if shared is not None else None
+        self.watch: EventWatch | None = None
+        if shared is not None:
+            self.watch = EventWatch(repositories, clock, shared, self._publish, lambda: self._subscribers.keys)
         self._observed: set[str] = set()
         self._repositories = repositories
         self._clock = clock
@@ -61,7 +63,10 @@ class RiskEventLog:
         else:
             self._waiting.append(event)
             self._added.set()
-        if self.watch is None or event.user_id or event.account_id:
+        if self.watch is None:
+            self._publish(event)
+        elif event.user_id or event.account_id:
+            self.watch.note_published(event)
             self._publish(event)
 
     def _publish(self, event: RiskEvent) -> None:
@@ -86,7 +91,7 @@ class RiskEventLog:
             for event in group:
                 self._waiting.popleft()
                 self._observed.discard(event.event_id)
-            if self.watch is not None and any(not event.user_id for event in group):
+            if self.watch is not None:
                 self.watch.wake()
         if self._lost:
             log.warning("%d risk events were not written: more than %d were waiting", self._lost, self._buffer)
@@ -109,7 +114,7 @@ class RiskEventLog:
     async def follow(self, user_id: str, account_id: str, heartbeat_s: float) -> AsyncIterator[RiskEvent | End | None]:
         """Events as they happen, of one account or all of a user's; None where nothing happened for a while."""
         if self.watch is not None:
-            await self.watch.look()  # what is there already is no news to this stream
+            await self.watch.look([(user_id, account_id)])  # what is there already is no news to this stream
         with self._subscribers.follow((user_id, account_id)) as subscriber:
             async for item in subscriber.items(heartbeat_s):
                 yield item
