@@ -8,6 +8,7 @@ from services.engine.repository import EngineRepository
 from services.engine.settings import EngineSettings
 from services.engine.vnpy import home as vnpy_home
 from services.kernel.identifiers import new_id
+from services.kernel.rpc.silence import PROMPT_HEARTBEAT_S
 from services.kernel.runtime.service_context import ServiceContext
 from services.quant.calendar import Calendar
 from services.quant.catalogue import Catalogue
@@ -44,7 +45,7 @@ def bind(context: ServiceContext) -> None:
     database = context.database("engine", Base)
     vnpy = VnpyEngine(asyncio.get_running_loop())
     contracts = Contracts(catalogue, SIM, settings.primary_gateways)
-    events = EventStream(new_id(), settings.event_history, settings.heartbeat_s)
+    events = EventStream(new_id(), settings.event_history, min(settings.heartbeat_s, PROMPT_HEARTBEAT_S))
     simulated = isinstance(feed, SimFeedSpec)
     ticks = TickStream(
         new_id(),

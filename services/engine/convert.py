@@ -252,6 +252,7 @@ def event_to_pb(
 def _readable_event_to_pb(event: Started | Numbered, now: datetime) -> pb.StreamEventsResponse:
     if isinstance(event, Started):
         started = pb.StreamEventsResponse.Started(epoch=event.epoch, resumed=event.resumed, sequence=event.sequence)
+        started.heartbeat_interval.FromNanoseconds(int(event.heartbeat_s * 1e9))
         return pb.StreamEventsResponse(sequence=event.sequence, started=started)
     match event.update:
         case None:

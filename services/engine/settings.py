@@ -101,5 +101,8 @@ class EngineSettings(StoredSection):
         default=20_000, ge=16, description="Order events kept in memory, to resume broken streams from."
     )
     heartbeat_s: float = Field(
-        default=5.0, gt=0, le=5.0, description="Silence after which the engine's streams send a heartbeat."
+        default=5.0,
+        gt=0,
+        le=5.0,
+        description="Silence after which the engine's streams send a heartbeat, at least each second.",
     )

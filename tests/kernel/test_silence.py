@@ -67,3 +67,23 @@ async def test_a_cancelled_client_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert peer.closed
+
+
+async def test_the_first_message_may_state_a_shorter_silence() -> None:
+    async def stream():
+        yield 0.05
+        await asyncio.Event().wait()
+
+    with pytest.raises(StreamSilent, match=r"0\.05 s"):
+        async for _ in until_silent(stream(), 3600.0, lambda first: first):
+            pass
+
+
+async def test_the_limit_stays_where_the_first_message_states_none() -> None:
+    async def stream():
+        yield None
+        await asyncio.Event().wait()
+
+    with pytest.raises(StreamSilent, match=r"0\.2 s"):
+        async for _ in until_silent(stream(), 0.2, lambda first: first):
+            pass

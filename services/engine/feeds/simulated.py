@@ -63,7 +63,7 @@ class _Prices(dict[int, float]):
 
 
 class _Walk(NamedTuple):
-    """How the fair price moves in a span of time."""
+    """Movement of the fair price in a span of time."""
 
     elapsed_s: float
     fade: float

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redfire.reasons import Reason
 
@@ -25,6 +25,8 @@ class Started:
     epoch: str
     resumed: bool
     sequence: int
+    heartbeat_s: float = field(default=0.0, compare=False)
+    """The silence after which a heartbeat is sent."""
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -74,7 +76,7 @@ class EventStream:
         wake = asyncio.Event()
         self._wakes.add(wake)
         try:
-            yield Started(self.epoch, resumed, last)
+            yield Started(self.epoch, resumed, last, self._heartbeat_s)
             while True:
                 if last < self.sequence:
                     events = self._after(last)

@@ -16,7 +16,7 @@ from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, 
 from services.kernel.data.writes import Fence
 from services.kernel.decimals import plain, to_text
 from services.kernel.rpc.channels import in_lists
-from services.kernel.rpc.silence import SILENCE_S, until_silent
+from services.kernel.rpc.silence import PROMPT_SILENCE_S, SILENCE_S, until_silent
 from services.trading.domain.order import GOOD_TILL, Leg, Order
 from services.trading.domain.report import (
     AccountReport,
@@ -210,7 +210,8 @@ class EngineClient:
         Raises: StreamSilent when the engine hangs, so that it counts as disconnected.
         """
         request = engine_pb2.StreamEventsRequest(epoch=epoch, resume_after_sequence=resume_after)
-        async with aclosing(until_silent(in_lists(self._engine.StreamEvents)(request), SILENCE_S)) as lists:
+        stream = in_lists(self._engine.StreamEvents)(request)
+        async with aclosing(until_silent(stream, SILENCE_S, _silence_limit_s)) as lists:
             async for messages in lists:
                 yield [(message.sequence, self._read_event(message)) for message in messages]
 
@@ -232,6 +233,12 @@ class EngineClient:
         if kind == "trading_day":
             return TradingDayBegan(message.trading_day.gateway_name, message.trading_day.trading_day)
         return None
+
+
+def _silence_limit_s(first: Sequence[engine_pb2.StreamEventsResponse]) -> float | None:
+    """The silence that means a still engine, by the heartbeats that it states; None for one that states none."""
+    beat_s = first[0].started.heartbeat_interval.ToNanoseconds() / 1e9
+    return max(PROMPT_SILENCE_S, 2.5 * beat_s) if beat_s else None
 
 
 def read_report(

@@ -11,7 +11,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound, RedFireError
-from services.kernel.rpc.silence import HEARTBEAT_S, until_silent
+from services.kernel.rpc.silence import PROMPT_HEARTBEAT_S, PROMPT_SILENCE_S, until_silent
 from services.kernel.tasks import Tasks
 from services.trading.domain.quote import PRICELESS, LastPrices, Quote
 
@@ -146,8 +146,8 @@ class Quotes:
 
     async def _read(self, symbols: set[str]) -> None:
         request = market_pb2.StreamTicksRequest(symbols=sorted(symbols), mode=market_pb2.DELIVERY_MODE_CONFLATED)
-        request.heartbeat_interval.seconds = HEARTBEAT_S
-        async with aclosing(until_silent(self._market.StreamTicks(request))) as messages:
+        request.heartbeat_interval.seconds = PROMPT_HEARTBEAT_S
+        async with aclosing(until_silent(self._market.StreamTicks(request), PROMPT_SILENCE_S)) as messages:
             async for message in messages:
                 for tick in message.ticks:
                     self._apply_tick(tick)

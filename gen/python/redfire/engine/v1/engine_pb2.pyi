@@ -2,6 +2,7 @@ import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
 from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from redfire.common.v1 import common_pb2 as _common_pb2
 from redfire.common.v1 import error_reason_pb2 as _error_reason_pb2
@@ -423,14 +424,16 @@ class TradingDayUpdate(_message.Message):
 class StreamEventsResponse(_message.Message):
     __slots__ = ("sequence", "started", "order", "trade", "position", "gateway", "trading_day", "heartbeat", "account")
     class Started(_message.Message):
-        __slots__ = ("epoch", "resumed", "sequence")
+        __slots__ = ("epoch", "resumed", "sequence", "heartbeat_interval")
         EPOCH_FIELD_NUMBER: _ClassVar[int]
         RESUMED_FIELD_NUMBER: _ClassVar[int]
         SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+        HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
         epoch: str
         resumed: bool
         sequence: int
-        def __init__(self, epoch: _Optional[str] = ..., resumed: _Optional[bool] = ..., sequence: _Optional[int] = ...) -> None: ...
+        heartbeat_interval: _duration_pb2.Duration
+        def __init__(self, epoch: _Optional[str] = ..., resumed: _Optional[bool] = ..., sequence: _Optional[int] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
