@@ -7,14 +7,14 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from services.kernel.runtime.settings import START_ONLY, Section
+from services.kernel.runtime.settings import START_ONLY, StoredSection
 from services.quant.archive.s3 import check_url
 
 _REPLICA = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,22}[A-Za-z0-9])?")
 _ADDRESS = re.compile(r"[^\s/:]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
 
-class MarketSettings(Section):
+class MarketSettings(StoredSection):
     """Fan-out, ring and recording of ticks."""
 
     section: ClassVar[str] = "market"
@@ -27,7 +27,8 @@ class MarketSettings(Section):
     recorder: str = Field(
         default="",
         description="The replica that makes bars and records, one of `replicas`; the others read its Parquet files in "
-        "the same data folder, and ask it for what is not there yet. Empty: this one.",
+        "the same data folder, and ask it for what is not there yet. Empty: the one that holds the lease in the "
+        "database on PostgreSQL, which another one takes over; without such a database this one.",
     )
     replicas: dict[str, str] = Field(
         default_factory=dict,

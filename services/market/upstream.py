@@ -14,7 +14,6 @@ from services.market.acknowledgements import Acknowledgements
 from services.market.convert import parse_batch
 from services.market.instruments import Instruments
 from services.market.settings import MarketSettings
-from services.market.subscriptions import Subscriptions
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
 from services.quant.ticks.variant import variant
@@ -49,6 +48,22 @@ class Role(Protocol):
         """A gateway's replay came to its end here."""
 
 
+class EngineSubscriptions(Protocol):
+    """The symbols that the engine is asked for."""
+
+    def learn_real_gateways(self, names: Iterable[str]) -> None:
+        """Learn the gateways that are not simulated."""
+
+    async def connect(self, *, on_demand: bool, known: Iterable[str] = ()) -> None:
+        """Ask the engine for all that is wanted. Raises: RedFireError."""
+
+    def disconnect(self) -> None:
+        """The engine is not there."""
+
+    async def refresh(self) -> None:
+        """Ask for what is wanted by now. Raises: RedFireError."""
+
+
 class Upstream:
     """Reads batches of the engine into the hub, from the place on that the hub has come to."""
 
@@ -59,7 +74,7 @@ class Upstream:
         hub: Hub,
         role: Role,
         instruments: Instruments[Any],
-        subscriptions: Subscriptions,
+        subscriptions: EngineSubscriptions,
         settings: Callable[[], MarketSettings],
     ) -> None:
         self._engine = engine

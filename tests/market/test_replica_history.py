@@ -14,6 +14,7 @@ from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.replica_service_pb2_grpc import ReplicaServiceStub
 
 from services.market.recording.history import History
+from services.market.replicas.directory import FixedRecorder
 from services.market.replicas.remote_unarchived import RemoteUnarchived
 from services.quant.archive import layout
 from services.quant.bars import LocalClock
@@ -128,7 +129,9 @@ async def test_a_page_of_archived_days_takes_no_ticks_from_the_recorder(tmp_path
         asked = RecorderStub(pair.recorder.platform.service_stub(ReplicaServiceStub, caller="market"))
         folder = tmp_path / layout.FOLDER
         zone = LocalClock("Asia/Shanghai")
-        history = History(RemoteUnarchived(RECORDER, asked), layout.ticks(folder), layout.bars(folder), zone)
+        history = History(
+            RemoteUnarchived(FixedRecorder(RECORDER, asked)), layout.ticks(folder), layout.bars(folder), zone
+        )
         try:
             assert await history.list_ticks(SYMBOL, None, None, None, 100) == first[:100]
             assert asked.limits == [0]

@@ -74,7 +74,6 @@ def plan(
             spec.variables |= {
                 "REDFIRE_MARKET__REPLICA": spec.name,
                 "REDFIRE_MARKET__REPLICAS": json.dumps(markets),
-                "REDFIRE_MARKET__RECORDER": next(iter(markets)),
             }
     return specs
 

@@ -8,10 +8,10 @@ from services.kernel.errors import StartError
 
 
 class FolderLock:
-    """Holds a folder for one process, also against `kill -9`: the kernel releases it."""
+    """Holds a folder for one process, or for those that share it, also against `kill -9`: the kernel releases it."""
 
-    def __init__(self, folder: Path, what: str) -> None:
-        """Take the lock of an existing folder. `what` names the folder in errors.
+    def __init__(self, folder: Path, what: str, *, is_shared: bool = False) -> None:
+        """Take the lock of an existing folder. `what` names the folder in errors; others may share a shared one.
 
         Raises: StartError when another process holds it, or the lock's file cannot be opened.
         """
@@ -20,7 +20,7 @@ class FolderLock:
         except OSError as error:
             raise StartError(f"{what} {folder}: {error.strerror}") from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             owner = os.read(self._file, 32).decode().strip()
             os.close(self._file)

@@ -91,9 +91,9 @@ class ServiceContext:
         former = {section.former_section: json_schemas(section) for section in sections if section.former_section}
         return {**former, **{section.section: json_schemas(section) for section in sections}}
 
-    def database(self, name: str, base: type[DeclarativeBase]) -> Database:
-        """The service's own database, its tables made at start."""
-        return self._resources.database(name, base)
+    def database(self, name: str, base: type[DeclarativeBase], *, is_required: bool = True) -> Database:
+        """The service's own database, its tables made at start; one that is not required may be away afterwards."""
+        return self._resources.database(name, base, is_required)
 
     def shards(self, service: str = "") -> Ownership:
         """Shards of a service that this process serves; without a name its own service's. Asked again, the same.

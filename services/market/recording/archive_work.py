@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from services.kernel.data.folder_fence import FolderFence
 from services.market.recording.tick_columns import joined, tick_columns
 from services.quant.archive import layout
+from services.quant.archive.storage import Storage
 
 RUN_TICKS = 4096
 """Ticks that are made into columns at once, so that no step takes long."""
@@ -33,7 +35,7 @@ class WriteTicks:
     checkpoint: int
     batches: Sequence[tuple[int, bytes]]
 
-    def run(self, folder: Path, pause: Callable[[], None]) -> None:
+    def run(self, storage: Storage, pause: Callable[[], None]) -> None:
         """Do it. Raises: OSError."""
         symbol, day = self.partition
         parts = []
@@ -41,7 +43,7 @@ class WriteTicks:
             columns = tick_columns([batch], pause)[symbol]
             columns["epoch"] = np.full(len(columns["time_ns"]), epoch, np.int64)
             parts.append(columns)
-        layout.ticks(folder).write(symbol, day, self.checkpoint, joined(parts))
+        layout.ticks(storage).write(symbol, day, self.checkpoint, joined(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,9 @@ class WriteBars:
     checkpoint: int
     columns: dict[str, Sequence[Any]]
 
-    def run(self, folder: Path, pause: Callable[[], None]) -> None:
+    def run(self, storage: Storage, pause: Callable[[], None]) -> None:
         """Do it. Raises: OSError."""
-        layout.bars(folder).write(*self.partition, self.checkpoint, self.columns)
+        layout.bars(storage).write(*self.partition, self.checkpoint, self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +67,29 @@ class Compact:
     partition: Partition
     most_files: int
 
-    def run(self, folder: Path, pause: Callable[[], None]) -> None:
+    def run(self, storage: Storage, pause: Callable[[], None]) -> None:
         """Do it. Raises: OSError."""
-        archive = layout.ticks(folder) if self.kind == "ticks" else layout.bars(folder)
+        archive = layout.ticks(storage) if self.kind == "ticks" else layout.bars(storage)
         archive.compact(*self.partition, self.most_files)
 
 
 Work = WriteTicks | WriteBars | Compact
 
 
-def run_here(folder: Path, work: Iterable[Work], pause: Callable[[], None]) -> None:
+def run_here(storage: Storage, work: Iterable[Work], pause: Callable[[], None]) -> None:
     """Do it in this process; `pause` is called now and then to let other threads run. Raises: OSError."""
     for piece in work:
-        piece.run(folder, pause)
+        piece.run(storage, pause)
         pause()
 
 
-def run_apart(folder: Path, work: Iterable[Work], began: Callable[[subprocess.Popen[bytes]], None]) -> None:
+def run_apart(
+    folder: Path, fence: FolderFence | None, work: Iterable[Work], began: Callable[[subprocess.Popen[bytes]], None]
+) -> None:
     """Do it in a process of its own, which `began` is told, and wait for that. Raises: OSError."""
+    arguments = [str(folder), str(os.getpid()), *([] if fence is None else [str(fence.epoch)])]
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "services.market.recording.archive_worker", str(folder), str(os.getpid())],
+        [sys.executable, "-P", "-m", "services.market.recording.archive_worker", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

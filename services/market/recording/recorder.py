@@ -299,16 +299,24 @@ class Recorder:
         level = logging.INFO if stored == position else logging.WARNING
         _log.log(level, "the feed has ended: %d ticks delivered, %d stored", position, stored)
 
-    async def close(self) -> None:
-        """Make the last checkpoint and close the files."""
+    async def close(self, *, archives: bool = True) -> None:
+        """Make the last checkpoint and close the files; without it the log has all that is not archived."""
         self._store.stop_pausing()
         try:
             await self.flush()  # a checkpoint that is under way is waited for
-            await self.checkpoint()
+            if archives:
+                await self.checkpoint()
         finally:
             self._archiver.shutdown()
             self._logger.shutdown()
             self._store.close()
+
+    async def abandon(self) -> None:
+        """Close the files as they are: another process goes on, from what is on disk."""
+        self._store.interrupt()
+        for executor in (self._archiver, self._logger):
+            await asyncio.to_thread(executor.shutdown)
+        self._store.close()
 
     async def _close_segment(self) -> Checkpoint:
         """Begin a new segment and file of the log; dump the open bars slice by slice, so that ticks go on."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from services.kernel.data.atomic_file import write_atomically
+from services.kernel.data.folder_fence import FolderFence
 from services.kernel.data.folder_lock import FolderLock
 from services.market.recording import tick_wal
 from services.market.recording.archive_work import (
@@ -62,6 +63,8 @@ class Log:
 
     path: Path
     archived: bool
+    is_shared: bool = False
+    """Another process may go on in it by now: it is left as it is."""
 
     @property
     def number(self) -> int:
@@ -70,19 +73,37 @@ class Log:
 
     def records(self) -> Iterator[Record]:
         """The whole records."""
-        return (tick_wal.read if self.path.name.startswith("wal-") else tick_wal.read_version_1)(self.path)
+        if not self.path.name.startswith("wal-"):
+            return tick_wal.read_version_1(self.path)
+        return (tick_wal.read_open if self.is_shared else tick_wal.read)(self.path)
 
 
 class TickStore:
-    """Files of a folder: `wal-*` (the log), `state.json`, and the archive of `ticks` and `bars`."""
+    """Files of a folder: `wal-*` (the log), `state.json`, and the archive of `ticks` and `bars`.
 
-    def __init__(self, folder: Path, compact_files: int, keep_bytes: int = 0, archive_url: str = "") -> None:
-        """`keep_bytes` of the log are kept after they were archived; what is archived moves to `archive_url`."""
+    The folder is this process's alone, by a lock; or, with a fence, that of the holder of a lease.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        compact_files: int,
+        keep_bytes: int = 0,
+        archive_url: str = "",
+        fence: FolderFence | None = None,
+        is_held: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`keep_bytes` of the log are kept after they were archived; what is archived moves to `archive_url`.
+
+        `is_held` tells whether the lease is certainly held.
+        """
         self._folder = folder
+        self._fence = fence
+        self._is_held = is_held
         self._compact_files = compact_files
         self._keep_bytes = keep_bytes
         self._archive_url = archive_url
-        self._storage = layout.storage(folder, archive_url)
+        self._storage = layout.storage(folder, archive_url, fence)
         self._moving = threading.Lock()
         self.ticks = layout.ticks(self._storage)
         self.bars = layout.bars(self._storage)
@@ -96,17 +117,31 @@ class TickStore:
         """The first file of the log that is not archived."""
 
     def load(self) -> tuple[dict[str, Any], list[Log]]:
-        """Take the folder's lock; the state of the last checkpoint, and the log's files, oldest first.
+        """Take the folder; the state of the last checkpoint, and the log's files, oldest first.
 
-        Raises: StartError when another process has the folder.
+        Raises: StartError when another process has the folder; FencedError when the lease is another's by now.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FolderLock(self._folder, "the folder of history")
+        self._lock = FolderLock(self._folder, "the folder of history", is_shared=self._fence is not None)
+        if self._fence is not None:
+            self._fence.take(self._is_held)
+            self._take_log(self._fence)
         layout.keep_remote_url(self._folder, self._archive_url)
         path = self._folder / _STATE
         state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         self._first_log = state.get("log", state.get("checkpoint", 0) + 1)
-        return state, [Log(path, _number(path) < self._first_log) for path in self._logs()]
+        is_shared = self._fence is not None
+        return state, [Log(path, _number(path) < self._first_log, is_shared) for path in self._logs()]
+
+    def _take_log(self, fence: FolderFence) -> None:
+        """Go on in a copy of the log's last file: what its last writer still appends is in none then."""
+        for path in self._logs()[-1:]:
+            if path.name.startswith("wal-"):
+                staged = fence.staged(path.name)
+                with fence.opened(staged) as file:
+                    tick_wal.copy(path, file)
+                self._wal = tick_wal.TickWal(staged)
+                fence.place(staged, path)
 
     def open(self) -> int:
         """Open the log's last file, or a first one; return its number."""
@@ -114,8 +149,24 @@ class TickStore:
         for path in self._logs()[-1:]:
             # One of version 1 is read, and not written any more.
             number = max(number, _number(path) + (not path.name.startswith("wal-")))
-        self._wal = tick_wal.TickWal(self._path(number))
+        if self._wal is None:
+            self._wal = self._new_wal(number, [])
         return number
+
+    def _new_wal(self, number: int, records: Sequence[Record]) -> tick_wal.TickWal:
+        """A file of the log that begins with these records, unless it is there. Raises: OSError."""
+        path = self._path(number)
+        staged = path if self._fence is None else self._fence.staged(path.name)
+        wal = tick_wal.TickWal(staged)
+        try:
+            if records and not wal.size:
+                wal.append(records)
+            if self._fence is not None:
+                self._fence.place(staged, path)
+        except OSError:
+            wal.close()
+            raise
+        return wal
 
     def append(self, records: Sequence[Record]) -> None:
         """Append records to the log: all or none. Raises: OSError; RuntimeError before open()."""
@@ -125,13 +176,7 @@ class TickStore:
 
     def rotate(self, number: int, first: Record) -> None:
         """Begin a new file of the log with this record. Raises: OSError, then the old one is still open."""
-        following = tick_wal.TickWal(self._path(number))
-        try:
-            if not following.size:
-                following.append([first])
-        except OSError:
-            following.close()
-            raise
+        following = self._new_wal(number, [first])
         if self._wal is not None:
             self._wal.close()
         self._wal = following
@@ -147,25 +192,16 @@ class TickStore:
             bars.setdefault((bar.symbol, bar.trading_day), []).append(bar)
         ticks = {(symbol, run.day) for symbol in segment.ticks for run in segment.runs(symbol)}
         self._run(chain(_tick_work(segment), _bar_work(segment.checkpoint, bars)), apart)
-        write_atomically(self._folder / _STATE, self._state(checkpoint))
+        if self._fence is not None:
+            self._fence.write(self._folder / _STATE, self._state(checkpoint))
+        else:
+            write_atomically(self._folder / _STATE, self._state(checkpoint))
         self._touched = (list(ticks), list(bars))
         self._remove_logs(checkpoint.log)
 
     def read_logs(self, max_bytes: int) -> Iterator[Record]:
-        """The records of the log's newest files, oldest first, as far as they are written; any thread may read.
-
-        Older files are left out when those behind them have `max_bytes`.
-        """
-        paths, size = list[Path](), 0
-        for path in reversed([path for path in self._logs() if path.name.startswith("wal-")]):
-            if size >= max_bytes:
-                break
-            paths.append(path)
-            with suppress(FileNotFoundError):  # the oldest ones may be removed meanwhile
-                size += path.stat().st_size
-        for path in reversed(paths):
-            with suppress(FileNotFoundError):
-                yield from tick_wal.read_open(path)
+        """The records of the log's newest files; see `read_logs` below."""
+        return read_logs(self._folder, max_bytes)
 
     def supersede(self, from_ns: Mapping[str, int]) -> None:
         """Hide what was recorded of these symbols before a moment; see Archive.supersede."""
@@ -234,14 +270,16 @@ class TickStore:
         self._wal = self._lock = None
         if wal is not None:
             wal.close()
+        if self._fence is not None:
+            self._fence.leave()
         if lock is not None:
             lock.release()
 
     def _run(self, work: Iterable[Work], apart: bool) -> None:
         if apart and not self._interrupted:
-            run_apart(self._folder, work, self._began)
+            run_apart(self._folder, self._fence, work, self._began)
         else:
-            run_here(self._folder, work, self._pause)
+            run_here(self._storage, work, self._pause)
 
     def _state(self, checkpoint: Checkpoint) -> bytes:
         """The state as JSON, made piece by piece: a long encoding would hold the event loop's thread up."""
@@ -265,12 +303,13 @@ class TickStore:
         for path in reversed([path for path in self._logs() if _number(path) < first]):
             kept += path.stat().st_size
             if kept > self._keep_bytes or not path.name.startswith("wal-"):
-                path.unlink()
+                if self._fence is not None:
+                    self._fence.remove(path)
+                else:
+                    path.unlink()
 
     def _logs(self) -> list[Path]:
-        """The log's files, oldest first; `journal-*` are of version 1."""
-        paths = [*self._folder.glob("journal-*"), *self._folder.glob("wal-*")]
-        return sorted(paths, key=_number)
+        return _logs(self._folder)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"wal-{number:08d}"
@@ -297,6 +336,28 @@ def _bar_work(checkpoint: int, bars: Mapping[Partition, Sequence[Bar]]) -> Itera
         columns: dict[str, Sequence[Any]] = {name: [getattr(bar, name) for bar in rows] for name in BAR_COLUMNS}
         columns[INCOMPLETE] = [int(bar.incomplete) for bar in rows]
         yield WriteBars(partition, checkpoint, {**columns, "checkpoint": [checkpoint] * len(rows)})
+
+
+def read_logs(folder: Path, max_bytes: int) -> Iterator[Record]:
+    """The records of the log's newest files, oldest first, as far as they are written; anybody may read.
+
+    Older files are left out when those behind them have `max_bytes`.
+    """
+    paths, size = list[Path](), 0
+    for path in reversed([path for path in _logs(folder) if path.name.startswith("wal-")]):
+        if size >= max_bytes:
+            break
+        paths.append(path)
+        with suppress(FileNotFoundError):  # the oldest ones may be removed meanwhile
+            size += path.stat().st_size
+    for path in reversed(paths):
+        with suppress(FileNotFoundError):
+            yield from tick_wal.read_open(path)
+
+
+def _logs(folder: Path) -> list[Path]:
+    """The log's files, oldest first; `journal-*` are of version 1."""
+    return sorted([*folder.glob("journal-*"), *folder.glob("wal-*")], key=_number)
 
 
 def _number(path: Path) -> int:

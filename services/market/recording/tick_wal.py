@@ -29,11 +29,10 @@ class Record(NamedTuple):
 
 
 class TickWal:
-    """One open file; used by one thread."""
+    """One open file; used by one thread. It goes on where the file is moved to."""
 
     def __init__(self, path: Path) -> None:
         """Open the file; one that is there goes on at its end, which `read` has cut off to whole records."""
-        self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self.size = os.fstat(self._file).st_size
 
@@ -71,6 +70,16 @@ def read_open(path: Path) -> Iterator[Record]:
     """The whole records of a log that is being written. Raises: FileNotFoundError."""
     with path.open("rb") as file:
         yield from _whole(file)
+
+
+def copy(path: Path, target: BinaryIO) -> None:
+    """Copy the whole records of a log that may still be written. Raises: FileNotFoundError."""
+    with path.open("rb") as file:
+        for _ in _whole(file):
+            pass
+        size = file.tell()
+        file.seek(0)
+        target.write(file.read(size))
 
 
 def _whole(file: BinaryIO) -> Iterator[Record]:

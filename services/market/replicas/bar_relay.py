@@ -6,9 +6,8 @@ stream misses it in silence.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
 from redfire.market.v1 import market_pb2
@@ -16,11 +15,12 @@ from redfire.market.v1 import replica_service_pb2 as pb
 
 from services.kernel.errors import RedFireError
 from services.kernel.rpc.silence import until_silent
-from services.kernel.tasks import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from services.kernel.tasks import FIRST_PAUSE_S
 from services.market.bars.bar_streams import BarStreams
-from services.market.replicas.directory import RecorderUnavailable
+from services.market.replicas.directory import Recorder, RecorderUnavailable
 
 _log = logging.getLogger(__name__)
+LONGEST_PAUSE_S = 0.5
 BEATS_IN_SILENCE = 4
 """Heartbeats that come within the silence after which the recorder counts as away."""
 
@@ -30,25 +30,23 @@ class BarRelay:
 
     def __init__(
         self,
-        recorder: str,
-        watch: Callable[[pb.WatchBarsRequest], AsyncIterator[Any]],
+        recorder: Recorder,
         streams: BarStreams[market_pb2.Bar],
         silence_s: Callable[[], float],
         wait_for_capacity: Callable[[], Any],
     ) -> None:
-        """`recorder` is its name; `wait_for_capacity` returns when a feed that can wait may go on."""
+        """`wait_for_capacity` returns when a feed that can wait may go on."""
         self._recorder = recorder
-        self._watch = watch
         self._streams = streams
         self._silence_s = silence_s
         self._wait_for_capacity = wait_for_capacity
         self._connected = False
-        streams.close(partial(RecorderUnavailable, recorder))
+        streams.close(self._error)
 
     @property
     def failure(self) -> str:
         """The reason for which there are no bars at present; empty when there are."""
-        return "" if self._connected else RecorderUnavailable(self._recorder).message
+        return "" if self._connected else self._error().message
 
     async def run(self) -> None:
         """Follow the recorder until cancelled."""
@@ -56,22 +54,25 @@ class BarRelay:
         while True:
             try:
                 await self._follow()
-                _log.info("replica %s ended its bars", self._recorder)
+                _log.info("replica %s ended its bars", self._recorder.name)
             except RedFireError as error:
-                _log.info("bars of replica %s are unavailable: %s", self._recorder, error.message)
+                _log.info("bars of replica %s are unavailable: %s", self._recorder.name, error.message)
             except Exception:
-                _log.exception("bars of replica %s cannot be read", self._recorder)
+                _log.exception("bars of replica %s cannot be read", self._recorder.name)
             finally:
                 was_connected, self._connected = self._connected, False
-                self._streams.close(partial(RecorderUnavailable, self._recorder))
+                self._streams.close(self._error)
             pause_s = FIRST_PAUSE_S if was_connected else min(pause_s * 2, LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
+
+    def _error(self) -> RecorderUnavailable:
+        return RecorderUnavailable(self._recorder.name)
 
     async def _follow(self) -> None:
         """Read one stream. Raises: StreamSilent when not even a heartbeat comes for too long."""
         silence_s, request = self._silence_s(), pb.WatchBarsRequest()
         request.heartbeat_interval.FromNanoseconds(int(silence_s / BEATS_IN_SILENCE * 1e9))
-        async with aclosing(until_silent(self._watch(request), silence_s)) as messages:
+        async with aclosing(until_silent(self._recorder.stub().WatchBars(request), silence_s)) as messages:
             async for message in messages:
                 for bar in message.bars:
                     self._streams.publish(bar)

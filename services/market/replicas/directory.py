@@ -2,13 +2,13 @@
 
 import random
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from redfire.market.v1 import market_pb2, replica_service_pb2
 from redfire.reasons import Reason
 
-from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
+from services.kernel.errors import FailedPrecondition, NotFound, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 
 _STREAM_ID = re.compile("(.+)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -36,7 +36,8 @@ class RecorderUnavailable(Unavailable):
     reason = Reason.RECORDER_UNAVAILABLE
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"replica {name} of market, which makes bars and records, does not answer", replica=name)
+        which = f"replica {name} of market, which makes bars and records, does not answer"
+        super().__init__(which if name else "no replica of market makes bars and records at present", replica=name)
         self.retry_after_s = _retry_after_s()
 
 
@@ -44,6 +45,64 @@ class NotTheRecorder(FailedPrecondition):
     """This replica makes no bars and records nothing."""
 
     reason = Reason.RECORDER_UNAVAILABLE
+
+
+class Recorder(Protocol):
+    """The replica that records, as others ask it."""
+
+    moved: tuple[type[RedFireError], ...]
+    """Answers by which one that was asked says that another one records by now."""
+
+    @property
+    def name(self) -> str:
+        """Its name, or where it is; for people."""
+
+    def stub(self) -> Any:
+        """Its ReplicaService. Raises RecorderUnavailable while there is none."""
+
+
+class FixedRecorder:
+    """The replica that the settings name."""
+
+    moved: tuple[type[RedFireError], ...] = ()
+
+    def __init__(self, name: str, stub: Any) -> None:
+        self.name = name
+        self._stub = stub
+
+    def stub(self) -> Any:
+        """Its ReplicaService."""
+        return self._stub
+
+
+class LeasedRecorder:
+    """The replica that holds the lease, as it is known here."""
+
+    moved: tuple[type[RedFireError], ...] = (FailedPrecondition,)
+
+    def __init__(
+        self, address: Callable[[], str | None], names: Mapping[str, str], make_stub: Callable[[str], Any]
+    ) -> None:
+        """`address` is that of the holder, None where it is not known; `names` those of replicas by address."""
+        self._address = address
+        self._names = names
+        self._make_stub = make_stub
+        self._stubs: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The holder's name, or its address."""
+        address = self._address()
+        return self._names.get(address, address) if address else ""
+
+    def stub(self) -> Any:
+        """The holder's ReplicaService, its own too. Raises RecorderUnavailable while nobody holds the lease."""
+        address = self._address()
+        if not address:
+            raise RecorderUnavailable("")
+        if address not in self._stubs:
+            self._stubs[address] = self._make_stub(address)
+        return self._stubs[address]
 
 
 class Replicas:

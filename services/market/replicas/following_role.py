@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from redfire.engine.v1 import engine_pb2
 from redfire.market.v1 import market_pb2
@@ -13,7 +12,7 @@ from services.market.bars.bar_streams import BarStreams
 from services.market.convert import relayed_bar_frame
 from services.market.recording.history import History
 from services.market.replicas.bar_relay import BarRelay
-from services.market.replicas.directory import NotTheRecorder
+from services.market.replicas.directory import NotTheRecorder, Recorder
 from services.market.replicas.remote_log import RemoteLog
 from services.market.replicas.remote_unarchived import RemoteUnarchived
 from services.market.settings import MarketSettings
@@ -27,8 +26,10 @@ class FollowingRole:
 
     records = False
 
-    def __init__(self, folder: Path, settings: MarketSettings, hub: Hub, live: Callable[[], MarketSettings], stub: Any):
-        """`folder` is that of history, which is only read; `stub` is the ReplicaService of the recorder."""
+    def __init__(
+        self, folder: Path, settings: MarketSettings, hub: Hub, live: Callable[[], MarketSettings], recorder: Recorder
+    ) -> None:
+        """`folder` is that of history, which is only read."""
         self._name = settings.replica
         self.bar_streams: BarStreams[market_pb2.Bar] = BarStreams(relayed_bar_frame, hub.is_live)
 
@@ -36,15 +37,11 @@ class FollowingRole:
             if hub.paced:
                 await hub.wait_for_capacity(live().stall_s)
 
-        self._relay = BarRelay(
-            settings.recorder, stub.WatchBars, self.bar_streams, lambda: live().upstream_silence_s, wait_for_capacity
-        )
-        self._log = RemoteLog(
-            settings.recorder, stub.ReadLog, hub, settings.ring_mb << 20, lambda: live().upstream_silence_s
-        )
+        self._relay = BarRelay(recorder, self.bar_streams, lambda: live().upstream_silence_s, wait_for_capacity)
+        self._log = RemoteLog(recorder, folder, hub, settings.ring_mb << 20, lambda: live().upstream_silence_s)
         storage = layout.storage(folder, settings.archive_url)
         self.history = History(
-            RemoteUnarchived(settings.recorder, stub),
+            RemoteUnarchived(recorder),
             layout.ticks(storage),
             layout.bars(storage),
             LocalClock(settings.timezone),

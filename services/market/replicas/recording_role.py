@@ -9,6 +9,7 @@ from pathlib import Path
 from redfire.engine.v1 import engine_pb2
 from redfire.market.v1 import replica_service_pb2 as pb
 
+from services.kernel.data.folder_fence import FolderFence
 from services.market import metrics
 from services.market.bars.bar_streams import BarStreams
 from services.market.convert import bar_frame, bar_to_pb
@@ -32,10 +33,20 @@ class RecordingRole:
 
     records = True
 
-    def __init__(self, folder: Path, settings: MarketSettings, hub: Hub, now_ns: Callable[[], int]) -> None:
-        """`folder` is that of history."""
+    def __init__(
+        self,
+        folder: Path,
+        settings: MarketSettings,
+        hub: Hub,
+        now_ns: Callable[[], int],
+        fence: FolderFence | None = None,
+        is_held: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`folder` is that of history: this process's alone, or, with a fence, of the replica that holds the lease."""
         clock = LocalClock(settings.timezone)
-        store = TickStore(folder, settings.compact_files, settings.log_keep_mb << 20, settings.archive_url)
+        store = TickStore(
+            folder, settings.compact_files, settings.log_keep_mb << 20, settings.archive_url, fence, is_held
+        )
         self._uploads = Uploads(store) if settings.archive_url else None
         self._influx = (
             InfluxSink(settings.influx_url, settings.influx_token.get_secret_value()) if settings.influx_url else None
@@ -88,11 +99,18 @@ class RecordingRole:
         """End the streams of other replicas."""
         await self._feed.drain()
 
-    async def close(self) -> None:
-        """Archive what is not, and close the files."""
-        await self._recorder.close()
+    async def close(self, *, archives: bool = True) -> None:
+        """Archive what is not, or leave that to another replica, and close the files."""
+        await self._recorder.close(archives=archives)
         if self._uploads is not None:
             await self._uploads.close()
+        if self._influx is not None:
+            await self._influx.close()
+        self.history.close()
+
+    async def abandon(self) -> None:
+        """End without a write: another replica goes on, from what is on disk."""
+        await self._recorder.abandon()
         if self._influx is not None:
             await self._influx.close()
         self.history.close()

@@ -1,14 +1,14 @@
 """The tails of symbols as the recorder has them, for queries of a replica that does not record."""
 
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from redfire.market.v1 import replica_service_pb2 as pb
 
 from services.kernel.errors import DeadlineExceeded, Unavailable
 from services.market.convert import bar_from_pb
 from services.market.recording.unarchived import PartOfRun, Tail
-from services.market.replicas.directory import RecorderUnavailable
+from services.market.replicas.directory import Recorder, RecorderUnavailable
 from services.quant.bars import Interval
 from services.quant.ticks.variant import variant
 
@@ -20,17 +20,15 @@ class RemoteUnarchived:
 
     is_remote = True
 
-    def __init__(self, recorder: str, stub: Any) -> None:
-        """`recorder` is its name, `stub` that of its ReplicaService."""
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._stub = stub
 
     async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: tuple[int, int] | None, limit: int) -> Tail:
         """Of each run the first `limit` ticks of this range behind a (time, sequence)."""
         request = pb.ReadUnarchivedTicksRequest(symbol=symbol, start_ns=low_ns, end_ns=high_ns, limit=limit)
         if after is not None:
             request.after.time_ns, request.after.sequence = after
-        answer = await self._answer(self._stub.ReadUnarchivedTicks(request))
+        answer = await self._answer(self._recorder.stub().ReadUnarchivedTicks(request))
         return Tail(answer.archived_until, answer.valid_from_ns, [_run_from_pb(run) for run in answer.runs])
 
     async def bars(self, symbol: str, interval: Interval, low_ns: int, high_ns: int) -> Tail:
@@ -41,7 +39,7 @@ class RemoteUnarchived:
             start_ns=low_ns,
             end_ns=high_ns,
         )
-        answer = await self._answer(self._stub.ReadUnarchivedBars(request))
+        answer = await self._answer(self._recorder.stub().ReadUnarchivedBars(request))
         bars = [bar_from_pb(bar, day) for bar, day in zip(answer.bars, answer.trading_days, strict=True)]
         return Tail(answer.archived_until, answer.valid_from_ns, bars=lambda: bars)
 
@@ -53,7 +51,9 @@ class RemoteUnarchived:
         try:
             return await call
         except (Unavailable, DeadlineExceeded) as error:
-            raise RecorderUnavailable(self._recorder) from error
+            raise RecorderUnavailable(self._recorder.name) from error
+        except self._recorder.moved as error:
+            raise RecorderUnavailable(self._recorder.name) from error
 
 
 def _run_from_pb(message: pb.ReadUnarchivedTicksResponse.Run) -> PartOfRun:

@@ -37,7 +37,9 @@ class Hub:
     another gateway serves from now on, before its first tick. One that raises hinders nobody.
     """
 
-    def __init__(self, control: TickControlMessages, ring_bytes: int) -> None:
+    def __init__(self, control: TickControlMessages, ring_bytes: int, *, is_counted: bool = True) -> None:
+        """`is_counted`: metrics count its ticks; not those of a second hub of the same feed."""
+        self._is_counted = is_counted
         self.paced = False
         self.position = Position()
         self._scan = variant().scanner().scan
@@ -150,7 +152,8 @@ class Hub:
             route = self._routes.find(run.symbol)
             known, gateway = reached.get(run.symbol) or (route.ring.sequence, route.ring.gateway)
             if run.first_sequence <= known:
-                metrics.duplicates.inc()
+                if self._is_counted:
+                    metrics.duplicates.inc()
                 continue
             if run.first_sequence != known + 1 and known != UNKNOWN:
                 deliver()
@@ -199,7 +202,8 @@ class Hub:
         routes.memory.count(len(batch.data) - len(batch.control) + marks * MARK_BYTES, len(batch))
         if self._resumes.waiting:
             self._resumes.advance()
-        metrics.ticks.count += len(batch)
+        if self._is_counted:
+            metrics.ticks.count += len(batch)
         self._sinks.publish(batch)
 
     def pass_time(self, watermarks_ns: Mapping[str, int]) -> None:
@@ -393,7 +397,8 @@ class Hub:
         """The ticks up to `last` are lost."""
         ring = route.ring
         if ring.sequence != UNKNOWN:
-            metrics.gaps.inc()
+            if self._is_counted:
+                metrics.gaps.inc()
             message = self._control.gap(ring.symbol, ring.sequence + 1, last)
             chunk = Chunk(message, sequences={ring.symbol: last})
             for group in route.groups:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.kernel.data.atomic_file import write_atomically
+from services.kernel.data.folder_fence import FolderFence
 from services.quant.archive.archive import Archive
 from services.quant.archive.parquet_files import EPOCH
 from services.quant.archive.s3 import S3Storage
@@ -30,9 +31,12 @@ INTERVALS: Mapping[str, int] = {
 """Numbers as in common.v1.Interval; for those that it does not have 1000 + minutes: market leaves them alone."""
 
 
-def storage(folder: Path, url: str | None = None) -> Storage:
-    """The archive below a folder; a part of it is at a URL, by default the one that market has left there."""
-    local = LocalStorage(folder)
+def storage(folder: Path, url: str | None = None, fence: FolderFence | None = None) -> Storage:
+    """The archive below a folder; a part of it is at a URL, by default the one that market has left there.
+
+    With a fence it is written by the folder's present holder alone.
+    """
+    local = LocalStorage(folder, fence)
     url = remote_url(folder) if url is None else url
     return TieredStorage(local, S3Storage(url)) if url else local
 

@@ -10,6 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from services.kernel.data.folder_fence import FolderFence
+
 T = TypeVar("T")
 Version = tuple[Any, ...]
 """Identity of a file's content: another one of the same name has another version."""
@@ -68,10 +70,14 @@ def copy_file(source: Storage, target: Storage, path: str) -> None:
 
 
 class LocalStorage:
-    """Files on disk. A file is written under another name, flushed to disk and renamed."""
+    """Files on disk. A file is written under another name, flushed to disk and renamed.
 
-    def __init__(self, root: Path) -> None:
+    With a fence only the folder's present holder writes and removes; others raise FencedError.
+    """
+
+    def __init__(self, root: Path, fence: FolderFence | None = None) -> None:
         self._root = os.fspath(root)
+        self._fence = fence
         self._lock = threading.Lock()
         self._listings: dict[str, tuple[int, bool, Any]] = {}
         """By folder: when it was changed, whether that was long ago, and what was in it."""
@@ -99,17 +105,36 @@ class LocalStorage:
     def write(self, path: str, write: Callable[[Any], None]) -> None:
         """Make the file of what `write` writes, in place of one of the same name. Raises: OSError."""
         target = Path(self._root, path)
+        if self._fence is not None:
+            self._write_fenced(self._fence, target, write)
+            return
         unfinished = target.with_suffix(UNFINISHED)
         with _created(unfinished) as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+            _write(file, write)
         unfinished.replace(target)
+
+    @staticmethod
+    def _write_fenced(fence: FolderFence, target: Path, write: Callable[[Any], None]) -> None:
+        staged = fence.staged(target.name)
+        try:
+            with fence.opened(staged) as file:
+                _write(file, write)
+            for _ in range(_TRIES):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # the folder was removed just now, since it was empty
+                    fence.place(staged, target)
+                    return
+            raise FileNotFoundError(target)
+        finally:
+            staged.unlink(missing_ok=True)
 
     def remove(self, path: str) -> None:
         """Remove the file, and a folder that is empty then."""
         target = Path(self._root, path)
-        target.unlink(missing_ok=True)
+        if self._fence is not None:
+            self._fence.remove(target)
+        else:
+            target.unlink(missing_ok=True)
         with suppress(OSError):  # not empty
             target.parent.rmdir()
 
@@ -157,6 +182,12 @@ class LocalStorage:
                 self._listings.pop(next(iter(self._listings)))
             self._listings[folder] = changed_ns, settled, listing
         return listing
+
+
+def _write(file: Any, write: Callable[[Any], None]) -> None:
+    write(file)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _created(path: Path) -> Any:
