@@ -10,7 +10,7 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
-from services.kernel.rpc.silence import SILENCE_S
+from services.kernel.rpc.silence import PROMPT_SILENCE_S
 from services.kernel.tasks import Tasks
 from services.trading.domain.quote import LastPrices
 from services.trading.peers.quotes import Quotes
@@ -99,7 +99,7 @@ async def test_a_market_that_hangs_on_a_live_connection_is_asked_again() -> None
         await asyncio.sleep(1)
         market.hung = True
         market.tick(2, 4001.0, clock.now_ns())
-        await asyncio.sleep(SILENCE_S + 1)
+        await asyncio.sleep(PROMPT_SILENCE_S + 1)
         assert last_price(quotes) == 4001
         assert len(market.requests) == 2
 

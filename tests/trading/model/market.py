@@ -6,7 +6,7 @@ import random
 from redfire.market.v1 import market_pb2, market_pb2_grpc
 
 from services.kernel.errors import NotFound
-from services.kernel.rpc.silence import HEARTBEAT_S
+from services.kernel.rpc.silence import PROMPT_HEARTBEAT_S
 from tests.harness import complete
 from tests.heartbeats import beating
 from tests.simulated_time import SimulatedClock
@@ -78,7 +78,7 @@ class MarketApi(market_pb2_grpc.MarketServiceServicer):
         try:
             yield market_pb2.StreamTicksResponse(ticks=[self.market.tick(symbol) for symbol in request.symbols])
             beat = market_pb2.StreamTicksResponse(heartbeat=market_pb2.StreamTicksResponse.Heartbeat())
-            async with beating(queue, "", HEARTBEAT_S):
+            async with beating(queue, "", PROMPT_HEARTBEAT_S):
                 while True:
                     symbol = await queue.get()
                     yield market_pb2.StreamTicksResponse(ticks=[self.market.tick(symbol)]) if symbol else beat
