@@ -31,7 +31,7 @@ def specs():
         spec.close()
 
 
-def test_every_process_knows_the_replicas_of_the_others_and_market_who_records(specs):
+def test_every_process_knows_the_replicas_of_the_others_and_market_by_name(specs):
     assert {name for spec in specs for name in spec.services} == set(registry.SERVICES)
     addresses = addresses_of(specs)
     for spec in specs:
@@ -42,7 +42,8 @@ def test_every_process_knows_the_replicas_of_the_others_and_market_who_records(s
     assert next(spec for spec in specs if "trading" in spec.services).services == ("trading", "risk")
     markets = [spec for spec in specs if "market" in spec.services]
     assert [spec.variables["REDFIRE_MARKET__REPLICA"] for spec in markets] == ["market-1", "market-2"]
-    assert {spec.variables["REDFIRE_MARKET__RECORDER"] for spec in markets} == {"market-1"}
+    for spec in markets:
+        assert json.loads(spec.variables["REDFIRE_MARKET__REPLICAS"]) == {one.name: one.address for one in markets}
     ports = [port.number for spec in specs for port in (spec.port, spec.operations_port)]
     assert len(ports) == len(set(ports))
 
