@@ -26,6 +26,8 @@ from services.kernel.data import columns
 
 revision = "{revision}"
 down_revision = {before}
+# The oldest revision whose version runs on what this makes: an earlier one where this only adds what that leaves alone.
+runs_from = "{revision}"
 
 
 def upgrade() -> None:

@@ -63,13 +63,14 @@ class Database:
     async def check(self, thorough: bool = False) -> list[str]:
         """Reasons, in words, for which this version cannot run on the database; empty when it can. Changes nothing.
 
-        `thorough`: also indexes, keys and types, by which the models differ from what migrations made.
+        `thorough`: also that it is a newer one's that this version runs on, and indexes, keys and types, by which the
+        models differ from what migrations made.
         """
         with self._errors():
             if not await self._backend.exists():
                 return ["it does not exist"]
             async with self._engine.connect() as connection:
-                problems = self.schema.problems(await connection.run_sync(self.schema.state))
+                problems = self.schema.problems(await connection.run_sync(self.schema.state), exact=thorough)
                 if thorough and not problems:
                     from services.kernel.data.migrations import drift
 
@@ -186,7 +187,9 @@ class Database:
                 extend(schema.metadata, connection)
             return "", problems
         if state.revision == schema.head or state.revision not in ("", *schema.revisions):
-            return "", schema.problems(state)
+            problems = schema.problems(state)
+            is_left = state.revision != schema.head and not problems
+            return f"left at {state.revision}, which this version runs on" if is_left else "", problems
         # Imported where it is needed alone: it takes longer than the start of a database.
         from services.kernel.data import migrations
 
@@ -214,7 +217,8 @@ class Database:
             if not isinstance(error, (DBAPIError, OSError, *self._backend.errors)):
                 raise
             reason = getattr(error, "orig", None) or error
-            raise StartError(f"database {self.name}: {' '.join(str(reason).split())}") from None
+            words = " ".join(str(reason).split()) or type(reason).__name__
+            raise StartError(f"database {self.name}: {words}") from None
 
 
 def _advice(problems: list[str]) -> str:

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine
 
 from services.kernel.data.partitions import partition_drift, partitions
-from services.kernel.data.schema import VERSIONS
+from services.kernel.data.schema import OWN_TABLES, RETIRED, VERSIONS, note_compatibility
 
 
 def upgrade(connection: Connection, migrations: Path, revision: str = "head") -> None:
@@ -25,6 +25,12 @@ def upgrade(connection: Connection, migrations: Path, revision: str = "head") ->
         environment.configure(connection=connection, transactional_ddl=True)
         with environment.begin_transaction():
             environment.run_migrations()
+    note_compatibility(connection, migrations, _revision(connection))
+
+
+def _revision(connection: Connection) -> str:
+    revision: str = connection.scalar(VERSIONS.select()) or ""
+    return revision
 
 
 def tables_at(migrations: Path, revision: str) -> MetaData:
@@ -35,16 +41,20 @@ def tables_at(migrations: Path, revision: str) -> MetaData:
         upgrade(connection, migrations, revision)
         metadata.reflect(connection)
     engine.dispose()
-    metadata.remove(metadata.tables[VERSIONS.name])
+    for name in OWN_TABLES:
+        metadata.remove(metadata.tables[name])
     return metadata
 
 
 def drift(connection: Connection, metadata: MetaData) -> list[str]:
     """By what tables differ from the models, in words: what another migration would have to change."""
-    parts = partitions(connection)
+    others = OWN_TABLES | partitions(connection).keys()
+    retired = metadata.info.get(RETIRED, ())
 
-    def is_ours(name: str | None, kind: str, _: Any) -> bool:
-        return kind != "table" or name not in parts
+    def is_ours(name: str | None, kind: str, parents: Any) -> bool:
+        if kind == "column":
+            return f"{parents['table_name']}.{name}" not in retired
+        return kind != "table" or name not in others
 
     options = {"compare_type": True, "compare_server_default": False, "include_name": is_ours}
     context = MigrationContext.configure(connection, opts=options)

@@ -1,12 +1,14 @@
 """The tables of one database as they should be, and what is there instead."""
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect
+from sqlalchemy import BigInteger, Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.schema import CreateColumn
 
@@ -17,7 +19,20 @@ VERSIONS = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
+COMPATIBILITY = Table(
+    "schema_compatibility",
+    MetaData(),
+    # Of `alembic_version`: where it names another, the row says nothing.
+    Column("version_num", String(32), primary_key=True),
+    # The oldest revision whose version runs on these tables.
+    Column("runs_from", String(32), nullable=False),
+)
+OWN_TABLES = frozenset({VERSIONS.name, COMPATIBILITY.name})
+"""Tables that no models have."""
+RETIRED = "retired"
+"""Key of a `MetaData.info`: columns (`TABLE.COLUMN`) of the version before, which this one runs with and without."""
 MARKERS = "commit_markers"
+_RUNS_FROM = re.compile(r'^runs_from = "(\w+)"', re.MULTILINE)
 
 
 def add_marker_table(metadata: MetaData) -> None:
@@ -37,6 +52,8 @@ class State:
 
     revision: str
     tables: Mapping[str, set[str]]
+    runs_from: str = ""
+    """The oldest revision whose version runs on it; empty where that is not known."""
 
 
 class Schema:
@@ -50,9 +67,7 @@ class Schema:
     @property
     def revisions(self) -> list[str]:
         """All revisions, oldest first: the first words of the files' names."""
-        if self.migrations is None:
-            return []
-        return sorted(file.name.partition("_")[0] for file in (self.migrations / "versions").glob("[0-9]*.py"))
+        return [] if self.migrations is None else [revision for revision, _ in _files(self.migrations)]
 
     @property
     def head(self) -> str:
@@ -65,8 +80,8 @@ class Schema:
         tables: dict[str, set[str]] = {}
         for table, column in connection.exec_driver_sql(query):
             tables.setdefault(table, set()).add(column)
-        revision = connection.scalar(VERSIONS.select()) if VERSIONS.name in tables else None
-        return State(revision or "", tables)
+        revision = (connection.scalar(VERSIONS.select()) if VERSIONS.name in tables else None) or ""
+        return State(revision, tables, _noted(connection, revision) if COMPATIBILITY.name in tables else "")
 
     def is_empty(self, state: State) -> bool:
         """Test for a database without any table of ours."""
@@ -79,25 +94,69 @@ class Schema:
 
     def stamp(self, connection: Connection, revision: str) -> None:
         """Note which revision the tables are."""
-        if revision:
+        if revision and self.migrations is not None:
             VERSIONS.create(connection, checkfirst=True)
             connection.execute(VERSIONS.delete())
             connection.execute(VERSIONS.insert().values(version_num=revision))
+            note_compatibility(connection, self.migrations, revision)
 
-    def problems(self, state: State) -> list[str]:
-        """Reasons, in words, for which this version cannot run on the database; empty when it can."""
+    def problems(self, state: State, exact: bool = False) -> list[str]:
+        """Reasons, in words, for which this version cannot run on the database; empty when it can.
+
+        `exact`: also for which it is not this version's, although this one runs on it.
+        """
         if self.is_empty(state):
             return ["it has no tables yet"]
         if state.revision != self.head:
             if state.revision and state.revision not in self.revisions:
+                if state.runs_from in self.revisions and not exact:
+                    return differences(self.metadata, state, unknown=False)
                 return [f"its schema {state.revision} is newer than {self.head}, which this version knows"]
             schema = state.revision or "of before migrations"
             return [f"it is another version's: its schema is {schema}, this version's is {self.head}"]
         return differences(self.metadata, state)
 
 
-def differences(metadata: MetaData, state: State, addable: bool = False) -> list[str]:
-    """Tables and columns by which a database differs; with `addable` not those that can simply be added."""
+def runs_from(migrations: Path, revision: str) -> str:
+    """The oldest revision whose version runs on tables of this one, by what the migrations since then say."""
+    files = [one for one in _files(migrations) if one[0] <= revision]
+    oldest, needed = revision, ""
+    for (before, _), (_, stated) in reversed(list(pairwise(files))):
+        needed = max(needed, stated)
+        if needed > before:
+            break
+        oldest = before
+    return oldest
+
+
+def note_compatibility(connection: Connection, migrations: Path, revision: str) -> None:
+    """Note which versions run on the tables, for older ones, which cannot read the migrations."""
+    COMPATIBILITY.create(connection, checkfirst=True)
+    connection.execute(COMPATIBILITY.delete())
+    row = {"version_num": revision, "runs_from": runs_from(migrations, revision)}
+    connection.execute(COMPATIBILITY.insert().values(row))
+
+
+def _noted(connection: Connection, revision: str) -> str:
+    query = select(COMPATIBILITY.c.runs_from).where(COMPATIBILITY.c.version_num == revision)
+    return connection.scalar(query) or ""
+
+
+def _files(migrations: Path) -> list[tuple[str, str]]:
+    """Revisions, oldest first, and for each the oldest whose version it leaves running: read, for imports are slow."""
+    revisions = []
+    for file in sorted((migrations / "versions").glob("[0-9]*.py")):
+        number = file.name.partition("_")[0]
+        stated = _RUNS_FROM.search(file.read_text())
+        revisions.append((number, stated[1] if stated else number))
+    return revisions
+
+
+def differences(metadata: MetaData, state: State, addable: bool = False, unknown: bool = True) -> list[str]:
+    """Tables and columns by which a database differs.
+
+    With `addable` not those that can simply be added; without `unknown` not those that only the database has.
+    """
     result = []
     for table in metadata.sorted_tables:
         there = state.tables.get(table.name)
@@ -110,7 +169,9 @@ def differences(metadata: MetaData, state: State, addable: bool = False) -> list
             for name in missing
             if not (addable and _can_be_added(table.columns[name]))
         ]
-        result += [f"{table.name}.{name} is unknown" for name in sorted(there - set(table.columns.keys()))]
+        if unknown:
+            others = {f"{table.name}.{name}" for name in there - set(table.columns.keys())}
+            result += [f"{name} is unknown" for name in sorted(others.difference(metadata.info.get(RETIRED, ())))]
     return result
 
 

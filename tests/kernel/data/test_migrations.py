@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,23 @@ async def test_the_migrations_of_a_service_make_what_its_models_say(service, dat
 def test_no_two_migrations_of_a_service_have_one_number(service):
     revisions = schema_of(base_of(service)).revisions
     assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_versions_that_a_migration_leaves_running_are_of_its_service_and_not_later(service):
+    schema = schema_of(base_of(service))
+    for file in (schema.migrations / "versions").glob("[0-9]*.py"):
+        stated = getattr(_module(file), "runs_from", None)
+        assert stated is None or (stated in schema.revisions and stated <= file.name.partition("_")[0]), file
+        if stated is not None:
+            assert f'\nruns_from = "{stated}"\n' in file.read_text(), "it is read as a line, not imported"
+
+
+def _module(file):
+    spec = spec_from_file_location(file.stem, file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 async def test_a_database_is_made_at_its_head_and_a_second_time_nothing_is_done(database_url):
@@ -151,7 +169,7 @@ def _make_of_before_migrations(file, service):
     schema, engine = schema_of(base_of(service)), create_engine(f"sqlite:///{file}")
     with engine.begin() as connection:
         migrations.upgrade(connection, schema.migrations, schema.revisions[0])
-        for table in "alembic_version", "commit_markers":
+        for table in "alembic_version", "schema_compatibility", "commit_markers":
             connection.exec_driver_sql(f"DROP TABLE {table}")
     engine.dispose()
 

@@ -9,6 +9,8 @@ from services.kernel.data.partitions import by_number
 
 revision = "0007"
 down_revision = "0006"
+# That version writes without a period, which is the first one's then.
+runs_from = "0006"
 _PERIODS, _PERIOD_NS = 16, 6 * 3600 * 10**9
 
 
