@@ -120,6 +120,16 @@ async def test_books_that_memory_has_otherwise_are_found(live):
     assert checks(await look(books, 0.5)) == {"memory_order"}
 
 
+async def test_an_account_that_two_processes_own_is_found(live):
+    _, books, *_ = live
+    file = books.folder / "addresses.json"
+    document = json.loads(file.read_text())
+    document["services"]["trading"] *= 2  # which both say that they have all
+    file.write_text(json.dumps(document))
+    outcome = await look(books, 0.5)
+    assert [(one.check, one.account_id != "") for one in outcome.findings.kept] == [("account_owner", True)]
+
+
 async def test_an_outcome_that_stays_open_is_found_and_one_that_comes_is_not(live):
     client, books, *_ = live
     client.engine.ack = False

@@ -80,6 +80,13 @@ def test_what_a_newcomer_does_works_through_the_edge(trader):
     until(lambda: trader.get(path).json()["strategy"]["status"] == "STRATEGY_STATUS_STOPPED", 60)
 
 
+def test_two_replicas_of_each_take_less_than_two_gigabytes(platform):
+    """By proportional set sizes, which count what processes share once."""
+    sizes = {process.pid: process.memory_full_info().pss for process in platform.children()}
+    assert {pid for pids in platform.pids().values() for pid in pids} <= sizes.keys()
+    assert sum(sizes.values()) < 2e9, sizes
+
+
 def test_each_process_that_is_killed_is_replaced_and_orders_go_on(platform, trader):
     until(lambda: trader.get(f"/api/market/ticks/{SYMBOL}").status_code == 200, 30)
     before = platform.document()

@@ -40,6 +40,7 @@ class Repositories(Generic[R]):
             if self._is_postgres
             else engine
         )
+        self._looking = engine.execution_options(isolation_level="AUTOCOMMIT") if self._is_postgres else engine
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[R]:
@@ -73,11 +74,18 @@ class Repositories(Generic[R]):
         # SQLite has a lock of its own, for which its connections wait.
         return self._turns if self._is_postgres else nullcontext()
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[R]:
+    def read(self) -> AbstractAsyncContextManager[R]:
         """A repository that only reads, at one moment's state. Raises Unavailable."""
+        return self._read_by(self._reading)
+
+    def read_one(self) -> AbstractAsyncContextManager[R]:
+        """A repository for one statement, which is a moment by itself: one round trip where `read` takes three."""
+        return self._read_by(self._looking)
+
+    @asynccontextmanager
+    async def _read_by(self, engine: AsyncEngine) -> AsyncIterator[R]:
         try:
-            async with AsyncSession(self._reading, expire_on_commit=False, autoflush=False) as session:
+            async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session:
                 if self._is_postgres:
                     await _connect(session, {})
                 yield self._make(session)

@@ -206,7 +206,7 @@ class Inbox:
         if busy := [*self._running, *self._held]:
             query = query.where(table.c.aggregate_id.not_in(busy))
         lanes: dict[str, list[_Row]] = {}
-        async with self._database.repositories(lambda session: session).read() as session:
+        async with self._database.repositories(lambda session: session).read_one() as session:
             for row in await session.execute(query.order_by(table.c.position).limit(BATCH)):
                 if row.aggregate_id in lanes or len(lanes) + len(self._running) < MOST_RUNNING:
                     lanes.setdefault(row.aggregate_id, []).append(_Row(*row))

@@ -141,11 +141,11 @@ class Outbox:
                 await wait_for_event(self._fresh, LOOK_S)
 
     async def _rows(self) -> list[tuple[str, bytes]]:
-        async with self._database.repositories(lambda session: session).read() as session:
+        async with self._database.repositories(lambda session: session).read_one() as session:
             return [(row[0], row[1]) for row in (await session.execute(self._select)).all()]
 
     async def _show_waiting(self) -> None:
-        async with self._database.repositories(lambda session: session).read() as session:
+        async with self._database.repositories(lambda session: session).read_one() as session:
             waiting_events.labels(self._name).set(await session.scalar(self._count) or 0)
 
     async def _read(self, rows: Sequence[tuple[str, bytes]]) -> list[Message]:

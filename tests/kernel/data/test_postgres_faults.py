@@ -162,6 +162,20 @@ async def test_units_that_write_follow_each_other_and_one_that_reads_sees_one_mo
     assert await levels(database) == {"a": 20, "b": 1}
 
 
+async def test_one_statement_reads_in_no_transaction_and_leaves_the_next_unit_its_own(database, line):
+    await database.writer().submit([cup("a", 0)])
+    unit = database.repositories(lambda session: session)
+    for make, begins in (unit.read_one, False), (unit.read, True), (unit.read_one, False), (unit, True):
+        async with make() as session:
+            assert (await session.scalars(select(Cup.name))).all() == ["a"]
+            driver = (await (await session.connection()).get_raw_connection()).driver_connection
+            assert driver.is_in_transaction() is begins
+    with pytest.raises(Unavailable):
+        async with unit.read_one() as session:
+            line.hang_up()
+            await session.scalar(select(Cup.name))
+
+
 async def test_units_that_wait_to_write_leave_connections_to_those_that_read(database):
     await database.writer().submit([cup("a", 0)])
     unit, go_on = database.repositories(lambda session: session), asyncio.Event()
