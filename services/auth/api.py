@@ -11,6 +11,7 @@ from services.auth.key_ring import KeyRing
 from services.auth.revocations.feed import RevocationFeed
 from services.auth.service import SessionService
 from services.auth.session import Client
+from services.auth.step_up import StepUp
 from services.kernel.clock import Clock
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
@@ -20,9 +21,16 @@ class AuthApi(rpc.AuthServiceServicer):
     """AuthService of the contract."""
 
     def __init__(
-        self, sessions: SessionService, api_keys: ApiKeyService, keys: KeyRing, feed: RevocationFeed, clock: Clock
+        self,
+        sessions: SessionService,
+        step_up: StepUp,
+        api_keys: ApiKeyService,
+        keys: KeyRing,
+        feed: RevocationFeed,
+        clock: Clock,
     ) -> None:
         self._sessions = sessions
+        self._step_up = step_up
         self._api_keys = api_keys
         self._keys = keys
         self._feed = feed
@@ -41,6 +49,20 @@ class AuthApi(rpc.AuthServiceServicer):
         """Ends the caller's session, or all."""
         await self._sessions.logout(call.user_id, call.identity.session_id, request.all_sessions)
         return pb.LogoutResponse()
+
+    async def ConfirmPassword(self, request: pb.ConfirmPasswordRequest, call: Call) -> pb.ConfirmPasswordResponse:
+        """Takes the password again."""
+        _ = call.user_id  # services have none
+        client = Client(call.client_address, call.user_agent)
+        ends = await self._step_up.confirm(call.identity, request.password, client)
+        return pb.ConfirmPasswordResponse(expire_time=convert.time_to_pb(ends))
+
+    async def CheckRecentPassword(
+        self, request: pb.CheckRecentPasswordRequest, call: Call
+    ) -> pb.CheckRecentPasswordResponse:
+        """Refuse where the password was not entered lately."""
+        await self._step_up.require(request.user_id, request.session_id)
+        return pb.CheckRecentPasswordResponse()
 
     async def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
         """Lists the caller's sessions."""

@@ -17,6 +17,7 @@ from services.auth.service import SessionService
 from services.auth.session_events import SessionEvents
 from services.auth.settings import AuthSettings
 from services.auth.shared_throttle import SharedThrottle
+from services.auth.step_up import StepUp
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint
 from services.auth.user_client import UserClient
@@ -34,11 +35,12 @@ def bind(context: ServiceContext) -> None:
     auth = database.repositories(partial(AuthRepository, events=events))
     users = UserClient(context.peer(UserServiceStub))
     feed = RevocationFeed(auth, clock, RevocationPublisher(context.messages, context.tasks).publish)
-    api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, clock)
     throttle = SharedThrottle(LoginThrottle(settings, clock), context.redis, settings)
+    step_up = StepUp(auth, users, throttle, settings, clock)
+    api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, step_up, settings, clock)
     sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, throttle, settings, clock)
     maintenance = Maintenance(keys, auth, clock, context.run_blocking)
-    context.serve(AuthApi(sessions, api_keys, keys, feed, clock))
+    context.serve(AuthApi(sessions, step_up, api_keys, keys, feed, clock))
     context.background("keys", maintenance.watch_keys)
     context.background("maintenance", maintenance.tidy)
     if database.is_shared:

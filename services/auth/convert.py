@@ -50,6 +50,7 @@ def api_key_to_pb(key: ApiKey) -> pb.ApiKey:
         expire_time=time_to_pb(key.expire_time) if key.expire_time else None,
         last_used_time=time_to_pb(key.last_used_time) if key.last_used_time else None,
         allowed_cidrs=key.allowed_cidrs,
+        parent_api_key_id=key.parent_id,
     )
 
 
@@ -91,7 +92,7 @@ def time_to_pb(time: datetime) -> Timestamp:
 
 
 def expire_time_from_pb(request: pb.CreateApiKeyRequest) -> datetime | None:
-    """Time at which a key ends; None: never. Raises Invalid for times that are none."""
+    """Time at which a key ends; None: the default. Raises Invalid for times that are none."""
     if not request.HasField("expire_time"):
         return None
     try:

@@ -28,6 +28,8 @@ class SessionRow(Base):
     # The ends of its last refresh token and of its longest living access token.
     expire_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
     access_expire_time: Mapped[datetime] = mapped_column(UtcTime)
+    # When the password was entered last; None in sessions of before it was kept: at their beginning.
+    auth_time: Mapped[datetime | None] = mapped_column(UtcTime)
     revoke_time: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
@@ -85,6 +87,18 @@ class ApiKeyRow(Base):
     expire_time: Mapped[datetime | None] = mapped_column(UtcTime)
     last_used_time: Mapped[datetime | None] = mapped_column(UtcTime)
     revoke_time: Mapped[datetime | None] = mapped_column(UtcTime)
+    # The key that made it; None: a session did.
+    parent_id: Mapped[str | None] = mapped_column(String(36))
+
+
+class KnownNetworkRow(Base):
+    """A network that a user has logged in from."""
+
+    __tablename__ = "known_networks"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    network: Mapped[str] = mapped_column(String(64), primary_key=True)
+    last_login_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
 
 
 class NamedLeaseRow(NamedLeaseColumns, Base):

@@ -1,17 +1,19 @@
 """Sessions, refresh tokens and watermarks of users in the database. What users ask for is scoped by the user."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.models import ApiKeyRow, RefreshTokenRow, SessionRow, SessionWatermarkRow
+from services.auth.models import ApiKeyRow, KnownNetworkRow, RefreshTokenRow, SessionRow, SessionWatermarkRow
 from services.auth.revocations.repository import RevocationRepository
 from services.auth.session import RefreshToken, Revocation, Session, SessionWatermark
 from services.auth.session_events import SessionEvents
 from services.kernel.identifiers import new_id
+
+NETWORKS_KEPT = timedelta(days=400)
 
 
 class AuthRepository(RevocationRepository):
@@ -35,10 +37,41 @@ class AuthRepository(RevocationRepository):
                 user_agent=session.user_agent[:256],
                 expire_time=session.expire_time,
                 access_expire_time=session.access_expire_time,
+                auth_time=session.auth_time,
                 revoke_time=None,
             )
         )
         await self._events.began(self._session, session)
+
+    async def note_network(self, session: Session, network: str) -> None:
+        """Remember where a user logs in from; the event of a new address, unless it is the first one."""
+        known = (
+            await self._session.scalars(select(KnownNetworkRow).where(KnownNetworkRow.user_id == session.user_id))
+        ).all()
+        row = next((row for row in known if row.network == network[:64]), None)
+        if row is not None:
+            row.last_login_time = session.create_time
+            return
+        added = KnownNetworkRow(user_id=session.user_id, network=network[:64], last_login_time=session.create_time)
+        self._session.add(added)
+        if known:
+            await self._events.from_new_address(self._session, session)
+
+    async def confirm_session(self, user_id: str, session_id: str, now: datetime) -> bool:
+        """Note that the password was entered in an open session; False where there is none."""
+        confirmed = await self._session.execute(
+            update(SessionRow)
+            .where(SessionRow.user_id == user_id, SessionRow.session_id == session_id)
+            .where(SessionRow.revoke_time.is_(None), SessionRow.expire_time > now)
+            .values(auth_time=now)
+            .returning(SessionRow.session_id)
+        )
+        return confirmed.first() is not None
+
+    async def find_session(self, user_id: str, session_id: str) -> Session | None:
+        """A user's session that was not ended, to look at."""
+        row = await self._session.get(SessionRow, (user_id, session_id))
+        return _session(row) if row is not None and row.revoke_time is None else None
 
     async def get_open_session(self, user_id: str, session_id: str) -> Session | None:
         """A user's session that was not ended; nobody ends it before this transaction does."""
@@ -153,6 +186,8 @@ class AuthRepository(RevocationRepository):
         await self._session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expire_time <= now))
         await self._session.execute(delete(SessionRow).where(SessionRow.expire_time <= now))
         await self._session.execute(delete(ApiKeyRow).where(ApiKeyRow.expire_time <= now))
+        long_ago = now - NETWORKS_KEPT
+        await self._session.execute(delete(KnownNetworkRow).where(KnownNetworkRow.last_login_time <= long_ago))
 
 
 def _session(row: SessionRow) -> Session:
@@ -165,5 +200,6 @@ def _session(row: SessionRow) -> Session:
         user_agent=row.user_agent,
         expire_time=row.expire_time,
         access_expire_time=row.access_expire_time,
+        auth_time=row.auth_time or row.create_time,
         revoke_time=row.revoke_time,
     )

@@ -20,6 +20,7 @@ from services.auth.session import (
 )
 from services.auth.settings import AuthSettings
 from services.auth.shared_throttle import SharedThrottle
+from services.auth.throttle import network_of
 from services.auth.tokens import AccessTokenMint, hash_of, new_secret
 from services.auth.user_client import UserClient
 from services.kernel.clock import Clock
@@ -60,6 +61,12 @@ class RefreshTokenReused(Unauthenticated):
 
 class RefreshTokenExpired(Unauthenticated):
     """The refresh token has expired."""
+
+    reason = Reason.TOKEN_EXPIRED
+
+
+class SessionTooOld(Unauthenticated):
+    """The session is as old as one may be: log in again."""
 
     reason = Reason.TOKEN_EXPIRED
 
@@ -109,7 +116,8 @@ class SessionService:
         """New tokens for the same session, with the user's present role.
 
         Of two who use one token at the same time one wins, and the other ends the session for both: one of them may
-        be a thief. Raises: RefreshTokenReused, RefreshTokenExpired, SessionRevoked, AccountInactive, Unauthenticated.
+        be a thief. Raises: RefreshTokenReused, RefreshTokenExpired, SessionRevoked, SessionTooOld,
+        AccountInactive, Unauthenticated.
         """
         token_hash = hash_of(token)
         async with self._auth.read() as auth:
@@ -223,7 +231,7 @@ class SessionService:
     async def _begin(self, user: AuthUser, started: datetime, client: Client) -> Tokens:
         now = self._clock.now()
         session_id = new_id()
-        tokens, access_ends, ends = self._make_tokens(user, session_id, now)
+        tokens, access_ends, ends = self._make_tokens(user, session_id, now, now)
         session = Session(
             user_id=user.user_id,
             session_id=session_id,
@@ -233,12 +241,14 @@ class SessionService:
             user_agent=client.user_agent,
             expire_time=ends,
             access_expire_time=access_ends,
+            auth_time=now,
         )
         async with self._auth() as auth:
             if (await auth.lock_watermark(user.user_id, LONG_AGO)).end_time > started:
                 # Suspended, or given another password or role, while this login was under way.
                 raise InvalidCredentials
             await auth.add_session(session)
+            await auth.note_network(session, network_of(client.address))
             refresh = RefreshToken(user.user_id, session_id, ends, used=False)
             await auth.add_refresh_token(hash_of(tokens.refresh_token), refresh)
         return tokens
@@ -246,23 +256,30 @@ class SessionService:
     async def _rotate(self, token_hash: str, known: RefreshToken, user: AuthUser) -> Tokens | None:
         """New tokens for a refresh token, or None when somebody else was faster. Raises SessionRevoked."""
         now = self._clock.now()
-        tokens, access_ends, ends = self._make_tokens(user, known.session_id, now)
         async with self._auth() as auth:
             session = await auth.get_open_session(known.user_id, known.session_id)
             if not await auth.use_refresh_token(token_hash, now):
                 return None
             if session is None:
                 raise SessionRevoked
+            if session.create_time + timedelta(seconds=self._settings.value.session_max_s) <= now:
+                raise SessionTooOld
+            tokens, access_ends, ends = self._make_tokens(user, known.session_id, now, session.create_time)
             await auth.extend_session(session, now, ends, access_ends)
             refresh = RefreshToken(known.user_id, known.session_id, ends, used=False)
             await auth.add_refresh_token(hash_of(tokens.refresh_token), refresh)
         return tokens
 
-    def _make_tokens(self, user: AuthUser, session_id: str, now: datetime) -> tuple[Tokens, datetime, datetime]:
+    def _make_tokens(
+        self, user: AuthUser, session_id: str, now: datetime, began: datetime
+    ) -> tuple[Tokens, datetime, datetime]:
+        """New tokens, and the ends of the access and of the refresh token: neither outlives the session."""
         settings = self._settings.value
-        access, access_ends = self._mint.make(user, session_id, now, settings.access_token_s)
-        tokens = Tokens(access, new_secret(), settings.access_token_s, settings.refresh_token_s, session_id)
-        return tokens, access_ends, now + timedelta(seconds=settings.refresh_token_s)
+        left_s = max(1, int((began + timedelta(seconds=settings.session_max_s) - now).total_seconds()))
+        access_s, refresh_s = min(settings.access_token_s, left_s), min(settings.refresh_token_s, left_s)
+        access, access_ends = self._mint.make(user, session_id, now, access_s)
+        tokens = Tokens(access, new_secret(), access_s, refresh_s, session_id)
+        return tokens, access_ends, now + timedelta(seconds=refresh_s)
 
     async def _end(self, user_id: str, *, only: str | None = None) -> bool:
         """End sessions and publish that; False when there was none."""

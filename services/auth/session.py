@@ -20,6 +20,7 @@ class AuthUser:
     user_id: str
     role: str
     active: bool
+    username: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Session:
     user_agent: str
     expire_time: datetime
     access_expire_time: datetime
+    # When the password was entered last.
+    auth_time: datetime
     revoke_time: datetime | None = None
 
 

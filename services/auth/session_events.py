@@ -6,7 +6,7 @@ from services.auth.session import Session
 from services.kernel.data.repositories import Transaction
 from services.kernel.events.outbox import Outbox
 
-BEGAN, ENDED = "auth.session_began", "auth.session_ended"
+BEGAN, ENDED, NEW_ADDRESS = "auth.session_began", "auth.session_ended", "auth.login_new_address"
 
 
 class SessionEvents:
@@ -22,6 +22,15 @@ class SessionEvents:
         event.session_began.session_id = session.session_id
         event.session_began.client_address = session.client_address[:64]
         event.session_began.user_agent = session.user_agent[:256]
+        await self._outbox.add(database_session, event)
+
+    async def from_new_address(self, database_session: Transaction, session: Session) -> None:
+        """A user logged in from where they never did."""
+        event = self._outbox.event(NEW_ADDRESS)
+        event.login_new_address.user_id = session.user_id
+        event.login_new_address.session_id = session.session_id
+        event.login_new_address.client_address = session.client_address[:64]
+        event.login_new_address.user_agent = session.user_agent[:256]
         await self._outbox.add(database_session, event)
 
     async def ended(self, database_session: Transaction, user_id: str, session_ids: Iterable[str]) -> None:

@@ -22,6 +22,25 @@ class AuthSettings(StoredSection):
     refresh_token_s: int = Field(
         default=30 * 86_400, ge=10, le=400 * 86_400, description="Life of a refresh token, seconds."
     )
+    session_max_s: int = Field(
+        default=90 * 86_400,
+        ge=60,
+        le=400 * 86_400,
+        description="Life of a session however often it is refreshed, seconds; then the password is asked for again.",
+    )
+    step_up_s: int = Field(
+        default=900,
+        ge=30,
+        le=86_400,
+        description="Time after the password was entered in which keys are made and e-mail and roles changed, seconds.",
+    )
+    max_api_keys: int = Field(default=20, ge=1, le=1000, description="API keys that a user may have.")
+    api_key_life_s: int = Field(
+        default=90 * 86_400, ge=60, description="Life of an API key whose maker asks for none, seconds."
+    )
+    api_key_max_life_s: int = Field(
+        default=400 * 86_400, ge=60, description="The longest life of a new API key, seconds."
+    )
     keys_dir: Path | None = Field(default=None, description="The folder of the signing keys; DATA_DIR/auth/keys.")
     login_free_failures: int = Field(
         default=5, ge=1, description="Wrong passwords for one name from one address before they are slowed."

@@ -29,4 +29,4 @@ class UserClient:
 
 
 def _user(user: user_pb2.User) -> AuthUser:
-    return AuthUser(user.user_id, user.role, user.status == user_pb2.USER_STATUS_ACTIVE)
+    return AuthUser(user.user_id, user.role, user.status == user_pb2.USER_STATUS_ACTIVE, user.username)

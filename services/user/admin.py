@@ -30,6 +30,7 @@ from services.user.repository import UserRepository
 from services.user.service import FAILURES_WINDOW_S, UserService
 from services.user.session_revocations import SessionRevocations
 from services.user.settings import UserSettings
+from services.user.step_up import StepUp
 from services.user.user import User
 from services.user.user_events import UserEvents
 
@@ -59,7 +60,7 @@ class UserAdmin:
         return changed
 
     async def reset_password(self, username: str, new_password: str) -> User:
-        """Another password; the user's sessions end. Raises NotFound, Invalid."""
+        """Another password; the user's sessions and API keys end. Raises NotFound, Invalid."""
         user = await self._users.reset_password(username, new_password)
         await self.sessions_ended()
         return user
@@ -87,8 +88,9 @@ async def user_admin(data_dir: Path, settings: Settings | None = None) -> AsyncI
         revocations = SessionRevocations(users, end_sessions=None)
         profiles = ReadCache(PROFILES, NoRedis(), NoMessages(), Tasks(), clock)
         counts = SharedCounts("password", FAILURES_WINDOW_S, NoRedis(), clock)
-        service = UserService(users, passwords, revocations, profiles, counts, LiveSettings(chosen), clock)
-        yield UserAdmin(service, Administration(users, revocations, profiles, clock), revocations)
+        step_up = StepUp(auth=None)  # the operator is never asked
+        service = UserService(users, passwords, revocations, profiles, counts, step_up, LiveSettings(chosen), clock)
+        yield UserAdmin(service, Administration(users, revocations, profiles, step_up, clock), revocations)
     finally:
         await passwords.close()
         await database.close()

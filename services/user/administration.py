@@ -9,11 +9,12 @@ from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import FailedPrecondition
 from services.kernel.identifiers import new_id
-from services.kernel.identity.identity import ROLE_PERMISSIONS
+from services.kernel.identity.identity import ROLE_PERMISSIONS, Identity
 from services.kernel.paging import Page, PageResult
 from services.kernel.redis.read_cache import ReadCache
 from services.user.repository import UserRepository
 from services.user.session_revocations import SessionRevocations
+from services.user.step_up import StepUp
 from services.user.user import SessionRevocation, User, UserFilter, UserStatus
 
 
@@ -37,8 +38,10 @@ class Administration:
         users: Repositories[UserRepository],
         revocations: SessionRevocations,
         profiles: ReadCache[User],
+        step_up: StepUp,
         clock: Clock,
     ) -> None:
+        self._step_up = step_up
         self._users = users
         self._profiles = profiles
         self._revocations = revocations
@@ -63,11 +66,13 @@ class Administration:
 
         return await self._change(user_id, change, ends_api_keys=lambda before: True)
 
-    async def set_user_role(self, user_id: str, role: str) -> User:
+    async def set_user_role(self, user_id: str, role: str, caller: Identity | None = None) -> User:
         """Set a user's role; the sessions end. The API keys end too when the new role may do less.
 
-        Raises: NotFound, LastAdmin.
+        A caller needs a recent password; the operator is None. Raises: NotFound, LastAdmin, Denied (STEP_UP_REQUIRED).
         """
+        if caller is not None:
+            await self._step_up.require(caller)
         now_may = ROLE_PERMISSIONS[role]
         return await self._change(
             user_id,

@@ -33,7 +33,7 @@ class UserApi(rpc.UserServiceServicer):
 
     async def UpdateUser(self, request: pb.UpdateUserRequest, call: Call) -> pb.UpdateUserResponse:
         """Changes the caller's profile."""
-        user = await self._users.update_user(call.user_id, request.user_id, convert.update_from_pb(request))
+        user = await self._users.update_user(call.identity, request.user_id, convert.update_from_pb(request))
         return pb.UpdateUserResponse(user=convert.user_to_pb(user))
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
@@ -56,7 +56,7 @@ class UserApi(rpc.UserServiceServicer):
 
     async def SetUserRole(self, request: pb.SetUserRoleRequest, call: Call) -> pb.SetUserRoleResponse:
         """Sets a user's role."""
-        user = await self._administration.set_user_role(request.user_id, request.role)
+        user = await self._administration.set_user_role(request.user_id, request.role, call.identity)
         return pb.SetUserRoleResponse(user=convert.user_to_pb(user))
 
     async def VerifyPassword(self, request: pb.VerifyPasswordRequest, call: Call) -> pb.VerifyPasswordResponse:

@@ -17,6 +17,7 @@ from services.user.repository import UserRepository
 from services.user.service import FAILURES_WINDOW_S, UserService
 from services.user.session_revocations import SessionRevocations
 from services.user.settings import UserSettings
+from services.user.step_up import StepUp
 from services.user.user import SessionRevocation
 from services.user.user_events import UserEvents
 
@@ -38,11 +39,12 @@ def bind(context: ServiceContext) -> None:
 
     profiles = context.read_cache(PROFILES)
     revocations = SessionRevocations(users, end_sessions)
+    step_up = StepUp(auth)
     wrong_changes = SharedCounts("password", FAILURES_WINDOW_S, context.redis, context.clock)
     service = UserService(
-        users, passwords, revocations, profiles, wrong_changes, context.live(UserSettings), context.clock
+        users, passwords, revocations, profiles, wrong_changes, step_up, context.live(UserSettings), context.clock
     )
-    context.serve(UserApi(service, Administration(users, revocations, profiles, context.clock)))
+    context.serve(UserApi(service, Administration(users, revocations, profiles, step_up, context.clock)))
     context.background("session_revocations", revocations.run)
     # What `redfire admin` did while the platform was stopped counts before the first login.
     context.on_start(revocations.deliver_all)

@@ -11,6 +11,7 @@ from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthenticated
 from services.kernel.identifiers import new_id
+from services.kernel.identity.identity import Identity
 from services.kernel.redis.counts import SharedCounts
 from services.kernel.redis.read_cache import ReadCache
 from services.kernel.runtime.live_settings import LiveSettings
@@ -19,6 +20,7 @@ from services.user.password import Passwords, check_password
 from services.user.repository import UsernameTaken, UserRepository
 from services.user.session_revocations import SessionRevocations
 from services.user.settings import UserSettings
+from services.user.step_up import StepUp
 from services.user.user import ProfileChange, SessionRevocation, User, UserStatus
 
 ME = "me"
@@ -43,10 +45,12 @@ class UserService:
         revocations: SessionRevocations,
         profiles: ReadCache[User],
         wrong_changes: SharedCounts,
+        step_up: StepUp,
         settings: LiveSettings[UserSettings],
         clock: Clock,
     ) -> None:
         self._users = users
+        self._step_up = step_up
         self._passwords = passwords
         self._revocations = revocations
         # For who looks at a profile; passwords, roles and status are decided on by the database alone.
@@ -110,12 +114,17 @@ class UserService:
         async with self._users.read() as users:
             return await users.get(user_id)
 
-    async def update_user(self, caller_id: str, user_id: str, change: ProfileChange) -> User:
-        """Change the caller's own profile. Raises NotFound for others', Invalid, EmailTaken."""
-        owner_id = own(caller_id, user_id)
+    async def update_user(self, caller: Identity, user_id: str, change: ProfileChange) -> User:
+        """Change the caller's own profile; another e-mail address needs a recent password.
+
+        Raises: NotFound for others', Invalid, EmailTaken, Denied (STEP_UP_REQUIRED).
+        """
+        owner_id = own(caller.user_id, user_id)
         email = None if change.email is None else parse_email(change.email, "user.email")
         phone = None if change.phone is None else parse_phone(change.phone, "user.phone")
         display_name = None if change.display_name is None else _display_name(change.display_name, "user.display_name")
+        if email is not None and email != (await self.lookup_user(owner_id)).email:
+            await self._step_up.require(caller)
         async with self._profiles.changing(owner_id), self._users() as users:
             user = await users.get_for_change(owner_id)
             changed = replace(
@@ -151,13 +160,16 @@ class UserService:
         await self._set_password(owner_id, credentials.password_hash, new_password, session_id)
 
     async def reset_password(self, username: str, new_password: str) -> User:
-        """Set a user's password without the old one, for the operator; all sessions end. Raises NotFound, Invalid."""
+        """Set a user's password without the old one, for the operator; all sessions and API keys end.
+
+        Whoever had the account may have made keys. Raises: NotFound, Invalid.
+        """
         async with self._users.read() as users:
             credentials = await users.find_credentials(username)
         if credentials is None:
             raise NotFound("user", username)
         check_password(new_password, credentials.user.username)
-        await self._set_password(credentials.user.user_id, credentials.password_hash, new_password, "")
+        await self._set_password(credentials.user.user_id, credentials.password_hash, new_password, "", api_keys=True)
         return credentials.user
 
     async def find_by_name(self, username: str) -> User:
@@ -193,9 +205,11 @@ class UserService:
             await users.add(user, password_hash)
         return user
 
-    async def _set_password(self, user_id: str, old_hash: str, new_password: str, except_session_id: str) -> None:
+    async def _set_password(
+        self, user_id: str, old_hash: str, new_password: str, except_session_id: str, *, api_keys: bool = False
+    ) -> None:
         fresh = await self._passwords.hash(new_password)
-        revocation = SessionRevocation(new_id(), user_id, except_session_id)
+        revocation = SessionRevocation(new_id(), user_id, except_session_id, api_keys)
         async with self._profiles.changing(user_id), self._users() as users:
             if not await users.replace_password(user_id, old_hash, fresh, self._clock.now()):
                 # Somebody changed it a moment ago: what was verified is the old password no more.

@@ -170,3 +170,9 @@ class Reason(StrEnum):
     SHARD_MOVED = "SHARD_MOVED"
     # The replica that asks has been succeeded by another in serving the order's user.
     STALE_EPOCH = "STALE_EPOCH"
+    # The password was not entered lately in this session: enter it with AuthService.ConfirmPassword, then try again.
+    STEP_UP_REQUIRED = "STEP_UP_REQUIRED"
+    # The password is right, and a code of the second factor is needed beside it.
+    SECOND_FACTOR_REQUIRED = "SECOND_FACTOR_REQUIRED"
+    # The user has as many API keys as one may have.
+    TOO_MANY_API_KEYS = "TOO_MANY_API_KEYS"

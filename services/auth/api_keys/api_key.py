@@ -21,6 +21,8 @@ class ApiKey:
     expire_time: datetime | None = None
     last_used_time: datetime | None = None
     revoke_time: datetime | None = None
+    # The key that made it.
+    parent_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, or_, select, update
 
 from services.auth.api_keys.api_key import ApiKey
 from services.auth.models import ApiKeyRow
@@ -27,6 +27,7 @@ class ApiKeyRepository(RevocationRepository):
                 expire_time=key.expire_time,
                 last_used_time=None,
                 revoke_time=None,
+                parent_id=key.parent_id or None,
             )
         )
 
@@ -53,13 +54,33 @@ class ApiKeyRepository(RevocationRepository):
             query = query.where(ApiKeyRow.api_key_id < before_id)
         return [_api_key(row) for row in await self._session.scalars(query)]
 
+    async def count_open(self, user_id: str, now: datetime) -> int:
+        """Number of a user's keys that are good."""
+        query = select(func.count()).where(ApiKeyRow.user_id == user_id, ApiKeyRow.revoke_time.is_(None))
+        return (
+            await self._session.scalar(query.where(or_(ApiKeyRow.expire_time.is_(None), ApiKeyRow.expire_time > now)))
+            or 0
+        )
+
     async def revoke(self, user_id: str, now: datetime, *, only: str | None = None) -> list[str]:
-        """End a user's keys, all or one. Answers the ids of those that were not ended before."""
+        """End a user's keys: all, or one with those that were made with it, and with these, and so on.
+
+        Answers the ids of those that were not ended before; none where `only` is not an open one.
+        """
         ending = update(ApiKeyRow).where(ApiKeyRow.user_id == user_id, ApiKeyRow.revoke_time.is_(None))
         if only is not None:
-            ending = ending.where(ApiKeyRow.api_key_id == only)
+            ending = ending.where(ApiKeyRow.api_key_id.in_(await self._family(user_id, only)))
         ended = await self._session.execute(ending.values(revoke_time=now).returning(ApiKeyRow.api_key_id))
         return list(ended.scalars())
+
+    async def _family(self, user_id: str, api_key_id: str) -> set[str]:
+        query = select(ApiKeyRow.api_key_id, ApiKeyRow.parent_id)
+        query = query.where(ApiKeyRow.user_id == user_id, ApiKeyRow.revoke_time.is_(None))
+        parents = {row.api_key_id: row.parent_id for row in await self._session.execute(query)}
+        family = {api_key_id} & parents.keys()
+        while more := {key for key, parent in parents.items() if parent in family} - family:
+            family |= more
+        return family
 
     async def set_last_used(self, key: ApiKey, minute: datetime) -> None:
         """The key was used in this minute."""
@@ -81,4 +102,5 @@ def _api_key(row: ApiKeyRow) -> ApiKey:
         expire_time=row.expire_time,
         last_used_time=row.last_used_time,
         revoke_time=row.revoke_time,
+        parent_id=row.parent_id or "",
     )

@@ -4,18 +4,23 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from redfire.reasons import Reason
+
 from services.auth.api_keys.api_key import ApiKey, NewApiKey, VerifiedKey, is_allowed, is_within, parse_networks
 from services.auth.api_keys.repository import ApiKeyRepository
 from services.auth.revocations.feed import RevocationFeed
 from services.auth.session import Revocation
+from services.auth.settings import AuthSettings
+from services.auth.step_up import StepUp
 from services.auth.tokens import API_KEY_PREFIX, hash_of, new_secret
 from services.auth.user_client import UserClient
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
-from services.kernel.errors import Denied, Invalid, NotFound, Unauthenticated
+from services.kernel.errors import Denied, FailedPrecondition, Invalid, NotFound, Unauthenticated
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS, Identity
 from services.kernel.paging import Page, PageResult
+from services.kernel.runtime.live_settings import LiveSettings
 
 # Services look a key up again after a minute; streams that it opened are ended by then even after an outage.
 REMEMBERED = timedelta(days=1)
@@ -23,6 +28,12 @@ REMEMBERED = timedelta(days=1)
 
 class ApiKeyEnded(Denied):
     """The API key was revoked."""
+
+
+class TooManyApiKeys(FailedPrecondition):
+    """The user has as many API keys as one may have: end one first."""
+
+    reason = Reason.TOO_MANY_API_KEYS
 
 
 class ApiKeyService:
@@ -33,9 +44,13 @@ class ApiKeyService:
         keys: Repositories[ApiKeyRepository],
         users: UserClient,
         feed: RevocationFeed,
+        step_up: StepUp,
+        settings: LiveSettings[AuthSettings],
         clock: Clock,
     ) -> None:
         self._keys = keys
+        self._step_up = step_up
+        self._settings = settings
         self._users = users
         self._feed = feed
         self._clock = clock
@@ -48,8 +63,11 @@ class ApiKeyService:
         expire_time: datetime | None,
         allowed_cidrs: Sequence[str],
     ) -> NewApiKey:
-        """A new key that may do no more than the caller. Raises Invalid, Denied."""
-        now = self._clock.now()
+        """A new key that may do no more than the caller. Raises Invalid, Denied, StepUpRequired, TooManyApiKeys.
+
+        A session needs a recent password. A key needs none, and what it makes ends with it.
+        """
+        now, settings = self._clock.now(), self._settings.value
         if any(unicodedata.category(character) == "Cc" for character in display_name):
             raise Invalid("no control characters are expected", field="display_name")
         for index, scope in enumerate(scopes):
@@ -60,12 +78,30 @@ class ApiKeyService:
                 raise Denied(f"the permission {scope} is needed to give it to a key", permission=scope)
         if expire_time is not None and expire_time <= now:
             raise Invalid("a time to come is expected", field="expire_time")
+        longest_s = settings.api_key_max_life_s
+        if expire_time is not None and expire_time > now + timedelta(seconds=longest_s):
+            raise Invalid(f"a key lives for {longest_s // 86_400} days at most", field="expire_time")
         networks = parse_networks(allowed_cidrs)
-        if caller.api_key_id:
-            await self._refuse_wider(caller, expire_time, networks)
-        key = ApiKey(caller.user_id, new_id(), display_name, tuple(scopes), networks, now, expire_time)
+        ends = expire_time or now + timedelta(seconds=min(settings.api_key_life_s, longest_s))
+        if not caller.api_key_id:
+            await self._step_up.require(caller.user_id, caller.session_id)
+        key = ApiKey(
+            user_id=caller.user_id,
+            api_key_id=new_id(),
+            display_name=display_name,
+            scopes=tuple(scopes),
+            allowed_cidrs=networks,
+            create_time=now,
+            expire_time=ends,
+            parent_id=caller.api_key_id,
+        )
         secret = new_secret(API_KEY_PREFIX)
         async with self._keys() as keys:
+            # Units that write do so one after the other: no parent ends in between, and no count grows.
+            if caller.api_key_id:
+                _refuse_wider(await keys.find(caller.user_id, caller.api_key_id), ends, networks)
+            if await keys.count_open(caller.user_id, now) >= settings.max_api_keys:
+                raise TooManyApiKeys(max_api_keys=settings.max_api_keys)
             await keys.add(key, hash_of(secret))
         return NewApiKey(key, secret)
 
@@ -115,17 +151,6 @@ class ApiKeyService:
                 await keys.set_last_used(key, minute)
         return VerifiedKey(key, user.role, scopes)
 
-    async def _refuse_wider(self, caller: Identity, expire_time: datetime | None, networks: Sequence[str]) -> None:
-        """A key that makes keys cannot make one that outlives it or may be used from elsewhere."""
-        async with self._keys.read() as keys:
-            own = await keys.find(caller.user_id, caller.api_key_id)
-        if own is None:
-            raise Denied("the key is gone")
-        if own.expire_time is not None and (expire_time is None or expire_time > own.expire_time):
-            raise Denied("a key cannot make one that lives longer than itself")
-        if not is_within(networks, own.allowed_cidrs):
-            raise Denied("a key cannot make one for other networks than its own")
-
     async def _revoke(self, user_id: str, *, only: str | None = None) -> bool:
         now = self._clock.now()
         async with self._keys() as keys:
@@ -134,3 +159,13 @@ class ApiKeyService:
             await keys.add_revocations(revocations)
         self._feed.publish(revocations)
         return bool(ended)
+
+
+def _refuse_wider(own: ApiKey | None, expire_time: datetime, networks: Sequence[str]) -> None:
+    """A key that makes keys cannot make one that outlives it or may be used from elsewhere."""
+    if own is None or own.revoke_time is not None:
+        raise Denied("the key is gone")
+    if own.expire_time is not None and expire_time > own.expire_time:
+        raise Denied("a key cannot make one that lives longer than itself")
+    if not is_within(networks, own.allowed_cidrs):
+        raise Denied("a key cannot make one for other networks than its own")

@@ -14,6 +14,9 @@ from services.mesh.edge.filters import (
 from services.mesh.edge.index import index
 from services.mesh.edge.options import EdgeOptions
 
+# Tokens, secrets of keys, and who users are: no browser and no proxy keeps them. The keys that verify tokens are public.
+NOT_STORED = frozenset({"auth", "user"})
+PUBLIC_KEYS = "/redfire.auth.v1.AuthService/GetJwks"
 OPENAPI_BYTES = 8 << 20
 # Repeating these cannot do anything twice: the call never reached the service.
 NEVER_ARRIVED = "connect-failure,refused-stream"
@@ -201,6 +204,8 @@ def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
     if policy.rate_limit in CLASSES:
         key, value = CLASSES[policy.rate_limit]
         entry["metadata"] = {"filter_metadata": {METADATA: {key: value, "counted": "total"}}}
+    if policy.service in NOT_STORED and policy.full_name != PUBLIC_KEYS:
+        entry["response_headers_to_add"] = overwritten({"cache-control": "no-store"})
     if any(rest_route.response_body for rest_route in rpc.routes):
         entry["response_headers_to_add"] = overwritten(PAGE_HEADERS)
     if policy.public:

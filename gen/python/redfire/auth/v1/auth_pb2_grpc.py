@@ -50,6 +50,11 @@ class AuthServiceStub:
                 request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.ConfirmPassword = channel.unary_unary(
+                '/redfire.auth.v1.AuthService/ConfirmPassword',
+                request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmPasswordRequest.SerializeToString,
+                response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmPasswordResponse.FromString,
+                _registered_method=True)
         self.ListSessions = channel.unary_unary(
                 '/redfire.auth.v1.AuthService/ListSessions',
                 request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ListSessionsRequest.SerializeToString,
@@ -90,6 +95,11 @@ class AuthServiceStub:
                 request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenRequest.SerializeToString,
                 response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenResponse.FromString,
                 _registered_method=True)
+        self.CheckRecentPassword = channel.unary_unary(
+                '/redfire.auth.v1.AuthService/CheckRecentPassword',
+                request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CheckRecentPasswordRequest.SerializeToString,
+                response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CheckRecentPasswordResponse.FromString,
+                _registered_method=True)
         self.VerifyApiKey = channel.unary_unary(
                 '/redfire.auth.v1.AuthService/VerifyApiKey',
                 request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.VerifyApiKeyRequest.SerializeToString,
@@ -127,6 +137,15 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmPassword(self, request, context):
+        """Proves by the password, and the second factor where there is one, that it is the user who uses the session. For a while after
+        this or a login the user may make API keys, change the e-mail address, set roles and set up the second factor; without it
+        these are PERMISSION_DENIED (STEP_UP_REQUIRED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSessions(self, request, context):
         """Lists the caller's open sessions, newest first.
         """
@@ -142,7 +161,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Makes an API key. Its secret is shown this once; only its hash is kept.
+        """Makes an API key. Its secret is shown this once; only its hash is kept. In a session the password must be a recent one
+        (STEP_UP_REQUIRED); a key makes keys without, that can do no more than it and end with it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +176,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """Ends one of the caller's API keys.
+        """Ends one of the caller's API keys, and those that were made with it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,6 +198,13 @@ class AuthServiceServicer:
 
     def ExchangeToken(self, request, context):
         """Gives a service a short-lived access token to act for a user, with no more than the scopes asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckRecentPassword(self, request, context):
+        """Says whether the password was entered lately in a session: PERMISSION_DENIED (STEP_UP_REQUIRED) otherwise. For user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,6 +241,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.Logout,
                     request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.FromString,
                     response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.LogoutResponse.SerializeToString,
+            ),
+            'ConfirmPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmPassword,
+                    request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmPasswordRequest.FromString,
+                    response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmPasswordResponse.SerializeToString,
             ),
             'ListSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSessions,
@@ -254,6 +286,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ExchangeToken,
                     request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenRequest.FromString,
                     response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenResponse.SerializeToString,
+            ),
+            'CheckRecentPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckRecentPassword,
+                    request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CheckRecentPasswordRequest.FromString,
+                    response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CheckRecentPasswordResponse.SerializeToString,
             ),
             'VerifyApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.VerifyApiKey,
@@ -348,6 +385,33 @@ class AuthService:
             '/redfire.auth.v1.AuthService/Logout',
             redfire_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
             redfire_dot_auth_dot_v1_dot_auth__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.auth.v1.AuthService/ConfirmPassword',
+            redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmPasswordRequest.SerializeToString,
+            redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmPasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -564,6 +628,33 @@ class AuthService:
             '/redfire.auth.v1.AuthService/ExchangeToken',
             redfire_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenRequest.SerializeToString,
             redfire_dot_auth_dot_v1_dot_auth__pb2.ExchangeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckRecentPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.auth.v1.AuthService/CheckRecentPassword',
+            redfire_dot_auth_dot_v1_dot_auth__pb2.CheckRecentPasswordRequest.SerializeToString,
+            redfire_dot_auth_dot_v1_dot_auth__pb2.CheckRecentPasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,

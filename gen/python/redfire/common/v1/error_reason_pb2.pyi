@@ -89,6 +89,9 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RECORDER_UNAVAILABLE: _ClassVar[ErrorReason]
     SHARD_MOVED: _ClassVar[ErrorReason]
     STALE_EPOCH: _ClassVar[ErrorReason]
+    STEP_UP_REQUIRED: _ClassVar[ErrorReason]
+    SECOND_FACTOR_REQUIRED: _ClassVar[ErrorReason]
+    TOO_MANY_API_KEYS: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 INVALID_FIELD: ErrorReason
 INVALID_PAGE_TOKEN: ErrorReason
@@ -172,3 +175,6 @@ FEED_ENDED: ErrorReason
 RECORDER_UNAVAILABLE: ErrorReason
 SHARD_MOVED: ErrorReason
 STALE_EPOCH: ErrorReason
+STEP_UP_REQUIRED: ErrorReason
+SECOND_FACTOR_REQUIRED: ErrorReason
+TOO_MANY_API_KEYS: ErrorReason
