@@ -9,27 +9,33 @@ from services.auth import convert
 from services.auth.api_keys.service import ApiKeyService
 from services.auth.key_ring import KeyRing
 from services.auth.revocations.feed import RevocationFeed
+from services.auth.second_factor.api import SecondFactorApi
+from services.auth.second_factor.service import SecondFactorService
 from services.auth.service import SessionService
 from services.auth.session import Client
 from services.auth.step_up import StepUp
+from services.auth.user_client import UserClient
 from services.kernel.clock import Clock
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 
 
-class AuthApi(rpc.AuthServiceServicer):
+class AuthApi(SecondFactorApi, rpc.AuthServiceServicer):
     """AuthService of the contract."""
 
     def __init__(
         self,
         sessions: SessionService,
         step_up: StepUp,
+        second_factor: SecondFactorService,
+        users: UserClient,
         api_keys: ApiKeyService,
         keys: KeyRing,
         feed: RevocationFeed,
         clock: Clock,
     ) -> None:
         self._sessions = sessions
+        SecondFactorApi.__init__(self, second_factor, step_up, users)
         self._step_up = step_up
         self._api_keys = api_keys
         self._keys = keys
@@ -39,7 +45,7 @@ class AuthApi(rpc.AuthServiceServicer):
     async def Login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
         """Logs in."""
         client = Client(call.client_address, call.user_agent)
-        return convert.login_to_pb(await self._sessions.login(request.username, request.password, client))
+        return convert.login_to_pb(await self._sessions.login(request.username, request.password, request.code, client))
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, call: Call) -> pb.RefreshTokenResponse:
         """Exchanges a refresh token for new tokens."""
@@ -54,7 +60,7 @@ class AuthApi(rpc.AuthServiceServicer):
         """Takes the password again."""
         _ = call.user_id  # services have none
         client = Client(call.client_address, call.user_agent)
-        ends = await self._step_up.confirm(call.identity, request.password, client)
+        ends = await self._step_up.confirm(call.identity, request.password, request.code, client)
         return pb.ConfirmPasswordResponse(expire_time=convert.time_to_pb(ends))
 
     async def CheckRecentPassword(
@@ -121,5 +127,7 @@ class AuthApi(rpc.AuthServiceServicer):
         self, request: pb.RevokeUserSessionsRequest, call: Call
     ) -> pb.RevokeUserSessionsResponse:
         """Ends a user's sessions."""
-        await self._sessions.revoke_user_sessions(request.user_id, request.except_session_id, request.api_keys)
+        await self._sessions.revoke_user_sessions(
+            request.user_id, request.except_session_id, request.api_keys, request.second_factor
+        )
         return pb.RevokeUserSessionsResponse()

@@ -13,6 +13,9 @@ from services.auth.maintenance import Maintenance
 from services.auth.repository import AuthRepository
 from services.auth.revocations.feed import RevocationFeed
 from services.auth.revocations.publisher import RevocationPublisher
+from services.auth.second_factor.repository import SecondFactorRepository
+from services.auth.second_factor.secret_box import SecretBox
+from services.auth.second_factor.service import WRONG_CODES_WINDOW_S, SecondFactorService
 from services.auth.service import SessionService
 from services.auth.session_events import SessionEvents
 from services.auth.settings import AuthSettings
@@ -21,6 +24,7 @@ from services.auth.step_up import StepUp
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint
 from services.auth.user_client import UserClient
+from services.kernel.redis.counts import SharedCounts
 from services.kernel.runtime.service_context import ServiceContext
 
 
@@ -28,7 +32,8 @@ def bind(context: ServiceContext) -> None:
     """Sessions and API keys in a database, signing keys in a folder, users at the user service."""
     clock = context.clock
     settings = context.live(AuthSettings)
-    keys = KeyRing(settings.value.keys_dir or context.data_dir / "auth" / "keys", lambda: clock.now_ns() / 1e9)
+    keys_dir = settings.value.keys_dir or context.data_dir / "auth" / "keys"
+    keys = KeyRing(keys_dir, lambda: clock.now_ns() / 1e9)
     keys.open()
     database = context.database("auth", models.Base)
     events = SessionEvents(context.outbox(database, models.OutboxRow))
@@ -36,11 +41,16 @@ def bind(context: ServiceContext) -> None:
     users = UserClient(context.peer(UserServiceStub))
     feed = RevocationFeed(auth, clock, RevocationPublisher(context.messages, context.tasks).publish)
     throttle = SharedThrottle(LoginThrottle(settings, clock), context.redis, settings)
-    step_up = StepUp(auth, users, throttle, settings, clock)
+    wrong_codes = SharedCounts("second_factor", WRONG_CODES_WINDOW_S, context.redis, clock)
+    factors = database.repositories(SecondFactorRepository)
+    second_factor = SecondFactorService(factors, SecretBox(keys_dir), wrong_codes, settings, clock)
+    step_up = StepUp(auth, users, throttle, second_factor, settings, clock)
     api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, step_up, settings, clock)
-    sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, throttle, settings, clock)
+    sessions = SessionService(
+        auth, users, api_keys, AccessTokenMint(keys), feed, throttle, second_factor, settings, clock
+    )
     maintenance = Maintenance(keys, auth, clock, context.run_blocking)
-    context.serve(AuthApi(sessions, step_up, api_keys, keys, feed, clock))
+    context.serve(AuthApi(sessions, step_up, second_factor, users, api_keys, keys, feed, clock))
     context.background("keys", maintenance.watch_keys)
     context.background("maintenance", maintenance.tidy)
     if database.is_shared:

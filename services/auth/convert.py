@@ -20,6 +20,7 @@ def login_to_pb(tokens: Tokens) -> pb.LoginResponse:
         expires_in=tokens.expires_in_s,
         refresh_expires_in=tokens.refresh_expires_in_s,
         session_id=tokens.session_id,
+        must_enroll_second_factor=tokens.must_enroll,
     )
 
 

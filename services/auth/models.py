@@ -91,6 +91,29 @@ class ApiKeyRow(Base):
     parent_id: Mapped[str | None] = mapped_column(String(36))
 
 
+class SecondFactorRow(Base):
+    """A user's authenticator app; of its secret only what the keys' folder can open."""
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sealed_secret: Mapped[str] = mapped_column(String(256))
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+    # It counts from then on; None: the app has not proved yet that it has the secret.
+    confirm_time: Mapped[datetime | None] = mapped_column(UtcTime)
+    # The time step of the last code that was used: no code is good twice (RFC 6238 §5.2).
+    last_step: Mapped[int] = mapped_column(BigInteger)
+
+
+class RecoveryCodeRow(Base):
+    """A recovery code that is not used yet; of the code only its hash."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
 class KnownNetworkRow(Base):
     """A network that a user has logged in from."""
 

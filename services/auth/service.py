@@ -8,6 +8,7 @@ from redfire.reasons import Reason
 from services.auth.api_keys.service import ApiKeyService
 from services.auth.repository import AuthRepository
 from services.auth.revocations.feed import RevocationFeed
+from services.auth.second_factor.service import SecondFactorService
 from services.auth.session import (
     AuthUser,
     Client,
@@ -32,6 +33,8 @@ from services.kernel.paging import Page, PageResult
 from services.kernel.runtime.live_settings import LiveSettings
 
 EXCHANGED_TOKEN_S = 900
+# What a token is good for whose user has yet to set up the second factor that is demanded.
+ENROLLING = ("user:read",)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -82,6 +85,7 @@ class SessionService:
         mint: AccessTokenMint,
         feed: RevocationFeed,
         throttle: SharedThrottle,
+        second_factor: SecondFactorService,
         settings: LiveSettings[AuthSettings],
         clock: Clock,
     ) -> None:
@@ -91,14 +95,15 @@ class SessionService:
         self._mint = mint
         self._feed = feed
         self._throttle = throttle
+        self._second_factor = second_factor
         self._settings = settings
         self._clock = clock
 
-    async def login(self, username: str, password: str, client: Client) -> Tokens:
-        """A new session.
+    async def login(self, username: str, password: str, code: str, client: Client) -> Tokens:
+        """A new session; `code` is the second factor's.
 
-        Raises: InvalidCredentials for a wrong name or password alike, AccountInactive where the password was right,
-        TooManyLogins.
+        Raises: InvalidCredentials for a wrong name or password alike; where the password was right AccountInactive,
+        SecondFactorRequired, WrongCode; TooManyLogins.
         """
         started = self._clock.now()
         await self._throttle.admit(username, client.address)
@@ -110,6 +115,7 @@ class SessionService:
         await self._throttle.succeeded(username, client.address)
         if not user.active:
             raise AccountInactive
+        await self._second_factor.require(user.user_id, code)
         return await self._begin(user, started, client)
 
     async def refresh_token(self, token: str) -> Tokens:
@@ -158,8 +164,10 @@ class SessionService:
         if not await self._end(user_id, only=session_id):
             raise NotFound("session", session_id)
 
-    async def revoke_user_sessions(self, user_id: str, except_session_id: str, api_keys: bool) -> None:
-        """End all of a user's sessions but one, and with `api_keys` the keys.
+    async def revoke_user_sessions(
+        self, user_id: str, except_session_id: str, api_keys: bool, second_factor: bool
+    ) -> None:
+        """End all of a user's sessions but one, with `api_keys` the keys, and with `second_factor` remove that.
 
         Without a session to keep also the tokens of services that act for the user end, and a login that is under way
         is refused: both may rest on a status, role or password that is no more.
@@ -178,6 +186,8 @@ class SessionService:
         self._feed.publish(revocations)
         if api_keys:
             await self._api_keys.revoke_all(user_id)
+        if second_factor:
+            await self._second_factor.remove(user_id)
 
     async def exchange_token(
         self, actor: str, user_id: str, scopes: Sequence[str], session_id: str = "", api_key_id: str = ""
@@ -231,7 +241,8 @@ class SessionService:
     async def _begin(self, user: AuthUser, started: datetime, client: Client) -> Tokens:
         now = self._clock.now()
         session_id = new_id()
-        tokens, access_ends, ends = self._make_tokens(user, session_id, now, now)
+        must_enroll = await self._must_enroll(user)
+        tokens, access_ends, ends = self._make_tokens(user, session_id, now, now, must_enroll)
         session = Session(
             user_id=user.user_id,
             session_id=session_id,
@@ -256,6 +267,7 @@ class SessionService:
     async def _rotate(self, token_hash: str, known: RefreshToken, user: AuthUser) -> Tokens | None:
         """New tokens for a refresh token, or None when somebody else was faster. Raises SessionRevoked."""
         now = self._clock.now()
+        must_enroll = await self._must_enroll(user)
         async with self._auth() as auth:
             session = await auth.get_open_session(known.user_id, known.session_id)
             if not await auth.use_refresh_token(token_hash, now):
@@ -264,22 +276,26 @@ class SessionService:
                 raise SessionRevoked
             if session.create_time + timedelta(seconds=self._settings.value.session_max_s) <= now:
                 raise SessionTooOld
-            tokens, access_ends, ends = self._make_tokens(user, known.session_id, now, session.create_time)
+            tokens, access_ends, ends = self._make_tokens(user, known.session_id, now, session.create_time, must_enroll)
             await auth.extend_session(session, now, ends, access_ends)
             refresh = RefreshToken(known.user_id, known.session_id, ends, used=False)
             await auth.add_refresh_token(hash_of(tokens.refresh_token), refresh)
         return tokens
 
     def _make_tokens(
-        self, user: AuthUser, session_id: str, now: datetime, began: datetime
+        self, user: AuthUser, session_id: str, now: datetime, began: datetime, must_enroll: bool
     ) -> tuple[Tokens, datetime, datetime]:
         """New tokens, and the ends of the access and of the refresh token: neither outlives the session."""
         settings = self._settings.value
         left_s = max(1, int((began + timedelta(seconds=settings.session_max_s) - now).total_seconds()))
         access_s, refresh_s = min(settings.access_token_s, left_s), min(settings.refresh_token_s, left_s)
-        access, access_ends = self._mint.make(user, session_id, now, access_s)
-        tokens = Tokens(access, new_secret(), access_s, refresh_s, session_id)
+        scopes = ENROLLING if must_enroll else None
+        access, access_ends = self._mint.make(user, session_id, now, access_s, scopes)
+        tokens = Tokens(access, new_secret(), access_s, refresh_s, session_id, must_enroll)
         return tokens, access_ends, now + timedelta(seconds=refresh_s)
+
+    async def _must_enroll(self, user: AuthUser) -> bool:
+        return self._second_factor.is_demanded(user.role) and not await self._second_factor.is_enabled(user.user_id)
 
     async def _end(self, user_id: str, *, only: str | None = None) -> bool:
         """End sessions and publish that; False when there was none."""

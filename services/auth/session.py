@@ -59,6 +59,8 @@ class Tokens:
     expires_in_s: int
     refresh_expires_in_s: int
     session_id: str
+    # A second factor is demanded, and there is none.
+    must_enroll: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Settings of the auth service."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,10 @@ class AuthSettings(StoredSection):
         ge=30,
         le=86_400,
         description="Time after the password was entered in which keys are made and e-mail and roles changed, seconds.",
+    )
+    second_factor: Literal["optional", "admin", "all"] = Field(
+        default="optional",
+        description="Of whom an authenticator app is demanded: without one their tokens are only good to set one up.",
     )
     max_api_keys: int = Field(default=20, ge=1, le=1000, description="API keys that a user may have.")
     api_key_life_s: int = Field(

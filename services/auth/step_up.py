@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from redfire.reasons import Reason
 
 from services.auth.repository import AuthRepository
+from services.auth.second_factor.service import SecondFactorService
 from services.auth.session import Client
 from services.auth.settings import AuthSettings
 from services.auth.shared_throttle import SharedThrottle
@@ -38,12 +39,14 @@ class StepUp:
         auth: Repositories[AuthRepository],
         users: UserClient,
         throttle: SharedThrottle,
+        second_factor: SecondFactorService,
         settings: LiveSettings[AuthSettings],
         clock: Clock,
     ) -> None:
         self._auth = auth
         self._users = users
         self._throttle = throttle
+        self._second_factor = second_factor
         self._settings = settings
         self._clock = clock
 
@@ -60,10 +63,10 @@ class StepUp:
         if session.auth_time + timedelta(seconds=life_s) <= self._clock.now():
             raise StepUpRequired(remedy=REMEDY, max_age_s=life_s)
 
-    async def confirm(self, caller: Identity, password: str, client: Client) -> datetime:
-        """Enter the password in the caller's session; the time until which that counts.
+    async def confirm(self, caller: Identity, password: str, code: str, client: Client) -> datetime:
+        """Enter the password, and a code where there is a second factor; the time until which that counts.
 
-        Raises: StepUpRequired without a session, WrongPassword, TooManyLogins.
+        Raises: StepUpRequired without a session, WrongPassword, TooManyLogins, SecondFactorRequired, WrongCode.
         """
         user = await self._users.find(caller.user_id)
         if user is None:
@@ -74,6 +77,7 @@ class StepUp:
         except Unauthenticated:
             await self._throttle.failed(user.username, client.address)
             raise WrongPassword from None
+        await self._second_factor.require(user.user_id, code)
         await self._throttle.succeeded(user.username, client.address)
         now = self._clock.now()
         async with self._auth() as auth:

@@ -64,10 +64,22 @@ def set_role(username: str, role: str, data_dir: Path, config: Path | None, as_j
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input; by default one is made.")
 @_options
 def reset_password(username: str, password_stdin: bool, data_dir: Path, config: Path | None, as_json: bool) -> None:
-    """Give USERNAME another password; the user's sessions end."""
+    """Give USERNAME another password; the user's sessions and API keys end."""
     password = _password(password_stdin)
     user = _act(data_dir, config, lambda users: users.reset_password(username, password))
     _print_user(as_json, f"password of {user.username} reset", user, None if password_stdin else password, data_dir)
+
+
+@admin.command("recover-user")
+@click.argument("username")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input; by default one is made.")
+@_options
+def recover_user(username: str, password_stdin: bool, data_dir: Path, config: Path | None, as_json: bool) -> None:
+    """Give USERNAME, who lost the second factor, another password and none of it; sessions and API keys end."""
+    password = _password(password_stdin)
+    user = _act(data_dir, config, lambda users: users.recover(username, password))
+    sentence = f"{user.username} has another password and no second factor"
+    _print_user(as_json, sentence, user, None if password_stdin else password, data_dir)
 
 
 @admin.command("rotate-keys")

@@ -65,6 +65,12 @@ class UserAdmin:
         await self.sessions_ended()
         return user
 
+    async def recover(self, username: str, new_password: str) -> User:
+        """Another password and no second factor; sessions and API keys end. Raises NotFound, Invalid."""
+        user = await self._users.reset_password(username, new_password, second_factor=True)
+        await self.sessions_ended()
+        return user
+
     async def sessions_ended(self) -> bool:
         """Return True once a running platform has ended the sessions; False: the next start does.
 

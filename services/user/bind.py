@@ -33,7 +33,10 @@ def bind(context: ServiceContext) -> None:
 
     async def end_sessions(revocation: SessionRevocation) -> None:
         request = auth_pb2.RevokeUserSessionsRequest(
-            user_id=revocation.user_id, except_session_id=revocation.except_session_id, api_keys=revocation.api_keys
+            user_id=revocation.user_id,
+            except_session_id=revocation.except_session_id,
+            api_keys=revocation.api_keys,
+            second_factor=revocation.second_factor,
         )
         await auth.RevokeUserSessions(request)
 

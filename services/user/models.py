@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, String, UniqueConstraint
+from sqlalchemy import Boolean, String, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import UtcTime
@@ -48,6 +48,7 @@ class SessionRevocationRow(Base):
     user_id: Mapped[str] = mapped_column(String(36))
     except_session_id: Mapped[str] = mapped_column(String(64))
     api_keys: Mapped[bool] = mapped_column(Boolean)
+    second_factor: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class NamedLeaseRow(NamedLeaseColumns, Base):

@@ -132,6 +132,7 @@ class UserRepository:
                 user_id=revocation.user_id,
                 except_session_id=revocation.except_session_id,
                 api_keys=revocation.api_keys,
+                second_factor=revocation.second_factor,
             )
         )
 
@@ -139,7 +140,9 @@ class UserRepository:
         """Pending revocations of sessions, oldest first."""
         query = select(SessionRevocationRow).order_by(SessionRevocationRow.ending_id).limit(100)
         rows = await self._session.scalars(query)
-        return [SessionRevocation(r.ending_id, r.user_id, r.except_session_id, r.api_keys) for r in rows]
+        return [
+            SessionRevocation(r.ending_id, r.user_id, r.except_session_id, r.api_keys, r.second_factor) for r in rows
+        ]
 
     async def remove_revocation(self, revocation_id: str) -> None:
         """Auth has ended them."""

@@ -157,19 +157,23 @@ class UserService:
             await self._wrong_changes.add(owner_id)
             raise InvalidCredentials
         await self._wrong_changes.forget(owner_id)
-        await self._set_password(owner_id, credentials.password_hash, new_password, session_id)
+        ends = SessionRevocation(new_id(), owner_id, session_id)
+        await self._set_password(owner_id, credentials.password_hash, new_password, ends)
 
-    async def reset_password(self, username: str, new_password: str) -> User:
+    async def reset_password(self, username: str, new_password: str, *, second_factor: bool = False) -> User:
         """Set a user's password without the old one, for the operator; all sessions and API keys end.
 
-        Whoever had the account may have made keys. Raises: NotFound, Invalid.
+        Whoever had the account may have made keys. With `second_factor` that is removed: its owner has lost it.
+        Raises: NotFound, Invalid.
         """
         async with self._users.read() as users:
             credentials = await users.find_credentials(username)
         if credentials is None:
             raise NotFound("user", username)
         check_password(new_password, credentials.user.username)
-        await self._set_password(credentials.user.user_id, credentials.password_hash, new_password, "", api_keys=True)
+        user_id = credentials.user.user_id
+        ends = SessionRevocation(new_id(), user_id, api_keys=True, second_factor=second_factor)
+        await self._set_password(user_id, credentials.password_hash, new_password, ends)
         return credentials.user
 
     async def find_by_name(self, username: str) -> User:
@@ -206,15 +210,14 @@ class UserService:
         return user
 
     async def _set_password(
-        self, user_id: str, old_hash: str, new_password: str, except_session_id: str, *, api_keys: bool = False
+        self, user_id: str, old_hash: str, new_password: str, revocation: SessionRevocation
     ) -> None:
         fresh = await self._passwords.hash(new_password)
-        revocation = SessionRevocation(new_id(), user_id, except_session_id, api_keys)
         async with self._profiles.changing(user_id), self._users() as users:
             if not await users.replace_password(user_id, old_hash, fresh, self._clock.now()):
                 # Somebody changed it a moment ago: what was verified is the old password no more.
                 raise InvalidCredentials
-            await users.add_password_change(user_id, except_session_id)
+            await users.add_password_change(user_id, revocation.except_session_id)
             await users.add_revocation(revocation)
         await self._revocations.deliver(revocation)
 

@@ -56,9 +56,10 @@ class UserFilter:
 
 @dataclass(frozen=True, slots=True)
 class SessionRevocation:
-    """The order to end a user's sessions but one, and perhaps the API keys; auth carries it out."""
+    """The order to end a user's sessions but one, and perhaps the API keys and the second factor; auth does it."""
 
     revocation_id: str
     user_id: str
     except_session_id: str = ""
     api_keys: bool = False
+    second_factor: bool = False

@@ -57,10 +57,8 @@ class ApiKeyRepository(RevocationRepository):
     async def count_open(self, user_id: str, now: datetime) -> int:
         """Number of a user's keys that are good."""
         query = select(func.count()).where(ApiKeyRow.user_id == user_id, ApiKeyRow.revoke_time.is_(None))
-        return (
-            await self._session.scalar(query.where(or_(ApiKeyRow.expire_time.is_(None), ApiKeyRow.expire_time > now)))
-            or 0
-        )
+        query = query.where(or_(ApiKeyRow.expire_time.is_(None), ApiKeyRow.expire_time > now))
+        return await self._session.scalar(query) or 0
 
     async def revoke(self, user_id: str, now: datetime, *, only: str | None = None) -> list[str]:
         """End a user's keys: all, or one with those that were made with it, and with these, and so on.

@@ -14,7 +14,7 @@ from services.mesh.edge.filters import (
 from services.mesh.edge.index import index
 from services.mesh.edge.options import EdgeOptions
 
-# Tokens, secrets of keys, and who users are: no browser and no proxy keeps them. The keys that verify tokens are public.
+# Tokens, secrets of keys, and who users are: no browser and no proxy keeps them; the public keys they may.
 NOT_STORED = frozenset({"auth", "user"})
 PUBLIC_KEYS = "/redfire.auth.v1.AuthService/GetJwks"
 OPENAPI_BYTES = 8 << 20

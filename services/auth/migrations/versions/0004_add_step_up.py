@@ -1,4 +1,4 @@
-"""Add step-up, parents of API keys and known networks."""
+"""Add step-up, parents of API keys, known networks and second factors."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,3 +23,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "network"),
     )
     op.create_index(op.f("ix_known_networks_last_login_time"), "known_networks", ["last_login_time"], unique=False)
+    op.create_table(
+        "second_factors",
+        sa.Column("user_id", sa.String(length=36), nullable=False),
+        sa.Column("sealed_secret", sa.String(length=256), nullable=False),
+        sa.Column("create_time", columns.UtcTime(), nullable=False),
+        sa.Column("confirm_time", columns.UtcTime(), nullable=True),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id"),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("user_id", sa.String(length=36), nullable=False),
+        sa.Column("code_hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "code_hash"),
+    )

@@ -49,28 +49,32 @@ class ApiKey(_message.Message):
     def __init__(self, api_key_id: _Optional[str] = ..., display_name: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_used_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., allowed_cidrs: _Optional[_Iterable[str]] = ..., parent_api_key_id: _Optional[str] = ...) -> None: ...
 
 class LoginRequest(_message.Message):
-    __slots__ = ("username", "password")
+    __slots__ = ("username", "password", "code")
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
     username: str
     password: str
-    def __init__(self, username: _Optional[str] = ..., password: _Optional[str] = ...) -> None: ...
+    code: str
+    def __init__(self, username: _Optional[str] = ..., password: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class LoginResponse(_message.Message):
-    __slots__ = ("access_token", "refresh_token", "token_type", "expires_in", "refresh_expires_in", "session_id")
+    __slots__ = ("access_token", "refresh_token", "token_type", "expires_in", "refresh_expires_in", "session_id", "must_enroll_second_factor")
     ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TOKEN_TYPE_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_IN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_EXPIRES_IN_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    MUST_ENROLL_SECOND_FACTOR_FIELD_NUMBER: _ClassVar[int]
     access_token: str
     refresh_token: str
     token_type: str
     expires_in: int
     refresh_expires_in: int
     session_id: str
-    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., token_type: _Optional[str] = ..., expires_in: _Optional[int] = ..., refresh_expires_in: _Optional[int] = ..., session_id: _Optional[str] = ...) -> None: ...
+    must_enroll_second_factor: bool
+    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., token_type: _Optional[str] = ..., expires_in: _Optional[int] = ..., refresh_expires_in: _Optional[int] = ..., session_id: _Optional[str] = ..., must_enroll_second_factor: _Optional[bool] = ...) -> None: ...
 
 class RefreshTokenRequest(_message.Message):
     __slots__ = ("refresh_token",)
@@ -79,20 +83,22 @@ class RefreshTokenRequest(_message.Message):
     def __init__(self, refresh_token: _Optional[str] = ...) -> None: ...
 
 class RefreshTokenResponse(_message.Message):
-    __slots__ = ("access_token", "refresh_token", "token_type", "expires_in", "refresh_expires_in", "session_id")
+    __slots__ = ("access_token", "refresh_token", "token_type", "expires_in", "refresh_expires_in", "session_id", "must_enroll_second_factor")
     ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TOKEN_TYPE_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_IN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_EXPIRES_IN_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    MUST_ENROLL_SECOND_FACTOR_FIELD_NUMBER: _ClassVar[int]
     access_token: str
     refresh_token: str
     token_type: str
     expires_in: int
     refresh_expires_in: int
     session_id: str
-    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., token_type: _Optional[str] = ..., expires_in: _Optional[int] = ..., refresh_expires_in: _Optional[int] = ..., session_id: _Optional[str] = ...) -> None: ...
+    must_enroll_second_factor: bool
+    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., token_type: _Optional[str] = ..., expires_in: _Optional[int] = ..., refresh_expires_in: _Optional[int] = ..., session_id: _Optional[str] = ..., must_enroll_second_factor: _Optional[bool] = ...) -> None: ...
 
 class LogoutRequest(_message.Message):
     __slots__ = ("all_sessions",)
@@ -105,10 +111,12 @@ class LogoutResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ConfirmPasswordRequest(_message.Message):
-    __slots__ = ("password",)
+    __slots__ = ("password", "code")
     PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
     password: str
-    def __init__(self, password: _Optional[str] = ...) -> None: ...
+    code: str
+    def __init__(self, password: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class ConfirmPasswordResponse(_message.Message):
     __slots__ = ("expire_time",)
@@ -151,6 +159,66 @@ class RevokeSessionRequest(_message.Message):
     def __init__(self, session_id: _Optional[str] = ...) -> None: ...
 
 class RevokeSessionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetSecondFactorRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetSecondFactorResponse(_message.Message):
+    __slots__ = ("enabled", "demanded", "recovery_codes_left")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    DEMANDED_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_CODES_LEFT_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    demanded: bool
+    recovery_codes_left: int
+    def __init__(self, enabled: _Optional[bool] = ..., demanded: _Optional[bool] = ..., recovery_codes_left: _Optional[int] = ...) -> None: ...
+
+class EnrollTotpRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class EnrollTotpResponse(_message.Message):
+    __slots__ = ("secret", "uri")
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    URI_FIELD_NUMBER: _ClassVar[int]
+    secret: str
+    uri: str
+    def __init__(self, secret: _Optional[str] = ..., uri: _Optional[str] = ...) -> None: ...
+
+class ConfirmTotpRequest(_message.Message):
+    __slots__ = ("code",)
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    def __init__(self, code: _Optional[str] = ...) -> None: ...
+
+class ConfirmTotpResponse(_message.Message):
+    __slots__ = ("recovery_codes",)
+    RECOVERY_CODES_FIELD_NUMBER: _ClassVar[int]
+    recovery_codes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, recovery_codes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CreateRecoveryCodesRequest(_message.Message):
+    __slots__ = ("code",)
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    def __init__(self, code: _Optional[str] = ...) -> None: ...
+
+class CreateRecoveryCodesResponse(_message.Message):
+    __slots__ = ("recovery_codes",)
+    RECOVERY_CODES_FIELD_NUMBER: _ClassVar[int]
+    recovery_codes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, recovery_codes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DisableTotpRequest(_message.Message):
+    __slots__ = ("code",)
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    def __init__(self, code: _Optional[str] = ...) -> None: ...
+
+class DisableTotpResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
@@ -291,14 +359,16 @@ class VerifyApiKeyResponse(_message.Message):
     def __init__(self, api_key_id: _Optional[str] = ..., user_id: _Optional[str] = ..., role: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RevokeUserSessionsRequest(_message.Message):
-    __slots__ = ("user_id", "except_session_id", "api_keys")
+    __slots__ = ("user_id", "except_session_id", "api_keys", "second_factor")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     EXCEPT_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEYS_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FACTOR_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     except_session_id: str
     api_keys: bool
-    def __init__(self, user_id: _Optional[str] = ..., except_session_id: _Optional[str] = ..., api_keys: _Optional[bool] = ...) -> None: ...
+    second_factor: bool
+    def __init__(self, user_id: _Optional[str] = ..., except_session_id: _Optional[str] = ..., api_keys: _Optional[bool] = ..., second_factor: _Optional[bool] = ...) -> None: ...
 
 class RevokeUserSessionsResponse(_message.Message):
     __slots__ = ()

@@ -65,6 +65,31 @@ class AuthServiceStub:
                 request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionRequest.SerializeToString,
                 response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionResponse.FromString,
                 _registered_method=True)
+        self.GetSecondFactor = channel.unary_unary(
+                '/redfire.auth.v1.AuthService/GetSecondFactor',
+                request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.GetSecondFactorRequest.SerializeToString,
+                response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.GetSecondFactorResponse.FromString,
+                _registered_method=True)
+        self.EnrollTotp = channel.unary_unary(
+                '/redfire.auth.v1.AuthService/EnrollTotp',
+                request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.EnrollTotpRequest.SerializeToString,
+                response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.EnrollTotpResponse.FromString,
+                _registered_method=True)
+        self.ConfirmTotp = channel.unary_unary(
+                '/redfire.auth.v1.AuthService/ConfirmTotp',
+                request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmTotpRequest.SerializeToString,
+                response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmTotpResponse.FromString,
+                _registered_method=True)
+        self.CreateRecoveryCodes = channel.unary_unary(
+                '/redfire.auth.v1.AuthService/CreateRecoveryCodes',
+                request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CreateRecoveryCodesRequest.SerializeToString,
+                response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CreateRecoveryCodesResponse.FromString,
+                _registered_method=True)
+        self.DisableTotp = channel.unary_unary(
+                '/redfire.auth.v1.AuthService/DisableTotp',
+                request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.DisableTotpRequest.SerializeToString,
+                response_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.DisableTotpResponse.FromString,
+                _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/redfire.auth.v1.AuthService/CreateApiKey',
                 request_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CreateApiKeyRequest.SerializeToString,
@@ -155,6 +180,43 @@ class AuthServiceServicer:
 
     def RevokeSession(self, request, context):
         """Ends one of the caller's sessions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSecondFactor(self, request, context):
+        """Says whether the caller has a second factor, and whether one is demanded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnrollTotp(self, request, context):
+        """Begins to set up an authenticator app (TOTP, RFC 6238): its secret is shown this once. It counts from ConfirmTotp on.
+        Needs a recent password.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmTotp(self, request, context):
+        """Proves that the app has the secret. From now on logins need its codes; recovery codes are shown this once. Tokens that were
+        limited for want of a second factor are full after the next RefreshToken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRecoveryCodes(self, request, context):
+        """Makes new recovery codes; the old ones are dead. Needs a recent password and a code.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableTotp(self, request, context):
+        """Removes the second factor. Needs a recent password and a code; where one is demanded it is FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,6 +318,31 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.RevokeSession,
                     request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionRequest.FromString,
                     response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionResponse.SerializeToString,
+            ),
+            'GetSecondFactor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSecondFactor,
+                    request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.GetSecondFactorRequest.FromString,
+                    response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.GetSecondFactorResponse.SerializeToString,
+            ),
+            'EnrollTotp': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrollTotp,
+                    request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.EnrollTotpRequest.FromString,
+                    response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.EnrollTotpResponse.SerializeToString,
+            ),
+            'ConfirmTotp': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmTotp,
+                    request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmTotpRequest.FromString,
+                    response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmTotpResponse.SerializeToString,
+            ),
+            'CreateRecoveryCodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRecoveryCodes,
+                    request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CreateRecoveryCodesRequest.FromString,
+                    response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.CreateRecoveryCodesResponse.SerializeToString,
+            ),
+            'DisableTotp': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableTotp,
+                    request_deserializer=redfire_dot_auth_dot_v1_dot_auth__pb2.DisableTotpRequest.FromString,
+                    response_serializer=redfire_dot_auth_dot_v1_dot_auth__pb2.DisableTotpResponse.SerializeToString,
             ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
@@ -466,6 +553,141 @@ class AuthService:
             '/redfire.auth.v1.AuthService/RevokeSession',
             redfire_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionRequest.SerializeToString,
             redfire_dot_auth_dot_v1_dot_auth__pb2.RevokeSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSecondFactor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.auth.v1.AuthService/GetSecondFactor',
+            redfire_dot_auth_dot_v1_dot_auth__pb2.GetSecondFactorRequest.SerializeToString,
+            redfire_dot_auth_dot_v1_dot_auth__pb2.GetSecondFactorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnrollTotp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.auth.v1.AuthService/EnrollTotp',
+            redfire_dot_auth_dot_v1_dot_auth__pb2.EnrollTotpRequest.SerializeToString,
+            redfire_dot_auth_dot_v1_dot_auth__pb2.EnrollTotpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmTotp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.auth.v1.AuthService/ConfirmTotp',
+            redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmTotpRequest.SerializeToString,
+            redfire_dot_auth_dot_v1_dot_auth__pb2.ConfirmTotpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRecoveryCodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.auth.v1.AuthService/CreateRecoveryCodes',
+            redfire_dot_auth_dot_v1_dot_auth__pb2.CreateRecoveryCodesRequest.SerializeToString,
+            redfire_dot_auth_dot_v1_dot_auth__pb2.CreateRecoveryCodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableTotp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.auth.v1.AuthService/DisableTotp',
+            redfire_dot_auth_dot_v1_dot_auth__pb2.DisableTotpRequest.SerializeToString,
+            redfire_dot_auth_dot_v1_dot_auth__pb2.DisableTotpResponse.FromString,
             options,
             channel_credentials,
             insecure,
