@@ -50,6 +50,12 @@ class AccountInactive(Denied):
     reason = Reason.ACCOUNT_INACTIVE
 
 
+class EmailNotVerified(Denied):
+    """The e-mail address has yet to be verified: open the link that was sent there, or have it sent again."""
+
+    reason = Reason.EMAIL_NOT_VERIFIED
+
+
 class SessionRevoked(Unauthenticated):
     """The session was ended."""
 
@@ -103,7 +109,7 @@ class SessionService:
         """A new session; `code` is the second factor's.
 
         Raises: InvalidCredentials for a wrong name or password alike; where the password was right AccountInactive,
-        SecondFactorRequired, WrongCode; TooManyLogins.
+        EmailNotVerified, SecondFactorRequired, WrongCode; TooManyLogins.
         """
         started = self._clock.now()
         await self._throttle.admit(username, client.address)
@@ -115,6 +121,8 @@ class SessionService:
         await self._throttle.succeeded(username, client.address)
         if not user.active:
             raise AccountInactive
+        if user.must_verify_email:
+            raise EmailNotVerified(remedy="POST /api/users/email:sendVerification")
         await self._second_factor.require(user.user_id, code)
         return await self._begin(user, started, client)
 

@@ -21,6 +21,8 @@ class AuthUser:
     role: str
     active: bool
     username: str = ""
+    # The e-mail address has to be verified before a login.
+    must_verify_email: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The users that auth asks the user service for."""
 
+from dataclasses import replace
 from typing import Any
 
 from redfire.user.v1 import user_pb2
@@ -18,7 +19,8 @@ class UserClient:
     async def verify_password(self, username: str, password: str) -> AuthUser:
         """The user, whatever the status. Raises Unauthenticated, and what the user service raises under load."""
         request = user_pb2.VerifyPasswordRequest(username=username, password=password)
-        return _user((await self._users.VerifyPassword(request)).user)
+        answer = await self._users.VerifyPassword(request)
+        return replace(_user(answer.user), must_verify_email=answer.must_verify_email)
 
     async def find(self, user_id: str) -> AuthUser | None:
         """The user at present, or None."""

@@ -82,6 +82,15 @@ def recover_user(username: str, password_stdin: bool, data_dir: Path, config: Pa
     _print_user(as_json, sentence, user, None if password_stdin else password, data_dir)
 
 
+@admin.command("verify-email")
+@click.argument("username")
+@_options
+def verify_email(username: str, data_dir: Path, config: Path | None, as_json: bool) -> None:
+    """Take the e-mail address of USERNAME for verified."""
+    user = _act(data_dir, config, lambda users: users.verify_email(username))
+    _print_user(as_json, f"the address {user.email} of {user.username} is verified", user)
+
+
 @admin.command("rotate-keys")
 @_options
 def rotate_keys(data_dir: Path, config: Path | None, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from services.kernel.runtime.settings import PlatformSettings, Settings, load
 from services.kernel.tasks import Tasks
 from services.user import models
 from services.user.administration import Administration
+from services.user.email_verification import EmailVerification
 from services.user.password import Passwords
 from services.user.profile_cache import PROFILES
 from services.user.repository import UserRepository
@@ -41,8 +42,15 @@ DELIVERY_S = 1.0
 class UserAdmin:
     """Operations of an operator without an account."""
 
-    def __init__(self, users: UserService, administration: Administration, revocations: SessionRevocations) -> None:
+    def __init__(
+        self,
+        users: UserService,
+        administration: Administration,
+        verification: EmailVerification,
+        revocations: SessionRevocations,
+    ) -> None:
         self._users = users
+        self._verification = verification
         self._administration = administration
         self._revocations = revocations
 
@@ -64,6 +72,11 @@ class UserAdmin:
         user = await self._users.reset_password(username, new_password)
         await self.sessions_ended()
         return user
+
+    async def verify_email(self, username: str) -> User:
+        """Take the user's e-mail address for verified. Raises NotFound."""
+        user = await self._users.find_by_name(username)
+        return await self._verification.vouch(user.user_id)
 
     async def recover(self, username: str, new_password: str) -> User:
         """Another password and no second factor; sessions and API keys end. Raises NotFound, Invalid."""
@@ -95,8 +108,11 @@ async def user_admin(data_dir: Path, settings: Settings | None = None) -> AsyncI
         profiles = ReadCache(PROFILES, NoRedis(), NoMessages(), Tasks(), clock)
         counts = SharedCounts("password", FAILURES_WINDOW_S, NoRedis(), clock)
         step_up = StepUp(auth=None)  # the operator is never asked
-        service = UserService(users, passwords, revocations, profiles, counts, step_up, LiveSettings(chosen), clock)
-        yield UserAdmin(service, Administration(users, revocations, profiles, step_up, clock), revocations)
+        live = LiveSettings(chosen)
+        verification = EmailVerification(users, profiles, live, clock)
+        service = UserService(users, passwords, revocations, profiles, counts, step_up, verification, live, clock)
+        administration = Administration(users, revocations, profiles, step_up, clock)
+        yield UserAdmin(service, administration, verification, revocations)
     finally:
         await passwords.close()
         await database.close()

@@ -8,14 +8,16 @@ from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.user import convert
 from services.user.administration import Administration
+from services.user.email_verification import EmailVerification
 from services.user.service import UserService
 
 
 class UserApi(rpc.UserServiceServicer):
     """UserService of the contract."""
 
-    def __init__(self, users: UserService, administration: Administration) -> None:
+    def __init__(self, users: UserService, administration: Administration, verification: EmailVerification) -> None:
         self._users = users
+        self._verification = verification
         self._administration = administration
 
     async def RegisterUser(self, request: pb.RegisterUserRequest, call: Call) -> pb.RegisterUserResponse:
@@ -43,6 +45,18 @@ class UserApi(rpc.UserServiceServicer):
         )
         return pb.ChangePasswordResponse()
 
+    async def VerifyEmail(self, request: pb.VerifyEmailRequest, call: Call) -> pb.VerifyEmailResponse:
+        """Takes a token that was sent to an address."""
+        await self._verification.verify(request.token)
+        return pb.VerifyEmailResponse()
+
+    async def SendEmailVerification(
+        self, request: pb.SendEmailVerificationRequest, call: Call
+    ) -> pb.SendEmailVerificationResponse:
+        """Sends the token once more."""
+        await self._verification.send(request.email)
+        return pb.SendEmailVerificationResponse()
+
     async def ListUsers(self, request: pb.ListUsersRequest, call: Call) -> pb.ListUsersResponse:
         """Lists users."""
         page = await self._administration.list_users(convert.filter_from_pb(request), Page.of(request, call.user_id))
@@ -62,7 +76,8 @@ class UserApi(rpc.UserServiceServicer):
     async def VerifyPassword(self, request: pb.VerifyPasswordRequest, call: Call) -> pb.VerifyPasswordResponse:
         """Says whose password it is."""
         user = await self._users.verify_password(request.username, request.password)
-        return pb.VerifyPasswordResponse(user=convert.user_to_pb(user))
+        missing = self._verification.is_missing(user)
+        return pb.VerifyPasswordResponse(user=convert.user_to_pb(user), must_verify_email=missing)
 
     async def LookupUser(self, request: pb.LookupUserRequest, call: Call) -> pb.LookupUserResponse:
         """Reads any user."""

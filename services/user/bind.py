@@ -10,6 +10,7 @@ from services.kernel.runtime.service_context import ServiceContext
 from services.user import models
 from services.user.administration import Administration
 from services.user.api import UserApi
+from services.user.email_verification import EmailVerification
 from services.user.first_admin import ensure_admin
 from services.user.password import Passwords
 from services.user.profile_cache import PROFILES
@@ -44,10 +45,13 @@ def bind(context: ServiceContext) -> None:
     revocations = SessionRevocations(users, end_sessions)
     step_up = StepUp(auth)
     wrong_changes = SharedCounts("password", FAILURES_WINDOW_S, context.redis, context.clock)
+    live = context.live(UserSettings)
+    verification = EmailVerification(users, profiles, live, context.clock)
     service = UserService(
-        users, passwords, revocations, profiles, wrong_changes, step_up, context.live(UserSettings), context.clock
+        users, passwords, revocations, profiles, wrong_changes, step_up, verification, live, context.clock
     )
-    context.serve(UserApi(service, Administration(users, revocations, profiles, step_up, context.clock)))
+    administration = Administration(users, revocations, profiles, step_up, context.clock)
+    context.serve(UserApi(service, administration, verification))
     context.background("session_revocations", revocations.run)
     # What `redfire admin` did while the platform was stopped counts before the first login.
     context.on_start(revocations.deliver_all)

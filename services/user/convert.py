@@ -23,6 +23,7 @@ def user_to_pb(user: User) -> pb.User:
         status=f"USER_STATUS_{user.status}",
         create_time=Timestamp(),
         update_time=Timestamp(),
+        email_verified=user.email_verified,
     )
     message.create_time.FromDatetime(user.create_time)
     message.update_time.FromDatetime(user.update_time)
@@ -41,6 +42,7 @@ def user_from_pb(message: pb.User) -> User:
         status=status_from_pb(message.status),
         create_time=message.create_time.ToDatetime(UTC),
         update_time=message.update_time.ToDatetime(UTC),
+        email_verified=message.email_verified,
     )
 
 

@@ -30,6 +30,7 @@ class UserRow(Base):
     email: Mapped[str] = mapped_column(String(254))
     # None where there is no address: the first administrator's.
     email_key: Mapped[str | None] = mapped_column(String(254))
+    email_verified: Mapped[bool] = mapped_column(Boolean, server_default=false())
     phone: Mapped[str] = mapped_column(String(20))
     display_name: Mapped[str] = mapped_column(String(100))
     role: Mapped[str] = mapped_column(String(16))
@@ -37,6 +38,18 @@ class UserRow(Base):
     password_hash: Mapped[str] = mapped_column(String(256))
     create_time: Mapped[datetime] = mapped_column(UtcTime)
     update_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class EmailTokenRow(Base):
+    """A token that was sent to an address; of the token only its hash."""
+
+    __tablename__ = "email_tokens"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(36), index=True)
+    email: Mapped[str] = mapped_column(String(254))
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+    expire_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
 
 
 class SessionRevocationRow(Base):

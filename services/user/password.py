@@ -15,6 +15,7 @@ from argon2.exceptions import HashingError, InvalidHashError, VerificationError,
 from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid, ResourceExhausted
+from services.user.common_passwords import is_common
 
 T = TypeVar("T")
 MIN_LENGTH = 8
@@ -27,12 +28,16 @@ class TooManyPasswords(ResourceExhausted):
     reason = Reason.OVERLOADED
 
 
-def check_password(password: str, username: str, field: str = "password") -> None:
-    """Raises Invalid for a password of the wrong length or equal to the user name."""
+def check_password(
+    password: str, username: str, field: str = "password", *, email: str = "", refuse_common: bool = True
+) -> None:
+    """Raises Invalid for a password of the wrong length, equal to the user name, or one that guessers try first."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise Invalid(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters", field=field)
     if password.casefold() == username.casefold():
         raise Invalid("the password must not be the user name", field=field)
+    if refuse_common and is_common(password, username, email.partition("@")[0]):
+        raise Invalid("the password is one of those that are guessed first: take several unrelated words", field=field)
 
 
 class Passwords:

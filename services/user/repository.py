@@ -12,8 +12,8 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from services.kernel.errors import Conflict, NotFound
 from services.user.contact import email_key
-from services.user.models import SessionRevocationRow, UserRow
-from services.user.user import Credentials, SessionRevocation, User, UserFilter, UserStatus
+from services.user.models import EmailTokenRow, SessionRevocationRow, UserRow
+from services.user.user import Credentials, EmailToken, SessionRevocation, User, UserFilter, UserStatus
 from services.user.user_events import UserEvents
 
 
@@ -124,6 +124,38 @@ class UserRepository:
         """Write the event of another password."""
         await self._user_events.password_changed(self._session, user_id, except_session_id)
 
+    async def add_email_token(self, token: EmailToken, text: str) -> None:
+        """Write a token in the place of the user's others, and its event, which alone has its text."""
+        query = delete(EmailTokenRow)
+        await self._session.execute(
+            query.where(or_(EmailTokenRow.user_id == token.user_id, EmailTokenRow.expire_time <= token.create_time))
+        )
+        self._session.add(
+            EmailTokenRow(
+                token_hash=token.token_hash,
+                user_id=token.user_id,
+                email=token.email,
+                create_time=token.create_time,
+                expire_time=token.expire_time,
+            )
+        )
+        await self._user_events.email_verification_requested(self._session, token, text)
+
+    async def drop_email_tokens(self, user_id: str) -> None:
+        """Have a user's tokens be dead."""
+        await self._session.execute(delete(EmailTokenRow).where(EmailTokenRow.user_id == user_id))
+
+    async def take_email_token(self, token_hash: str) -> EmailToken | None:
+        """Use a token up; of many who try only one gets it."""
+        taken = await self._session.scalars(
+            delete(EmailTokenRow).where(EmailTokenRow.token_hash == token_hash).returning(EmailTokenRow)
+        )
+        return _email_token(taken.first())
+
+    async def find_email_token(self, user_id: str) -> EmailToken | None:
+        """The token that was sent to a user last."""
+        return _email_token(await self._session.scalar(select(EmailTokenRow).where(EmailTokenRow.user_id == user_id)))
+
     async def add_revocation(self, revocation: SessionRevocation) -> None:
         """Auth has to end these sessions, however long it takes to reach it."""
         self._session.add(
@@ -170,7 +202,14 @@ def _values(user: User) -> dict[str, Any]:
         "role": user.role,
         "status": user.status.value,
         "update_time": user.update_time,
+        "email_verified": user.email_verified,
     }
+
+
+def _email_token(row: EmailTokenRow | None) -> EmailToken | None:
+    if row is None:
+        return None
+    return EmailToken(row.token_hash, row.user_id, row.email, row.create_time, row.expire_time)
 
 
 def _user(row: UserRow) -> User:
@@ -184,4 +223,5 @@ def _user(row: UserRow) -> User:
         status=UserStatus(row.status),
         create_time=row.create_time,
         update_time=row.update_time,
+        email_verified=row.email_verified,
     )

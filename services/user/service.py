@@ -16,6 +16,7 @@ from services.kernel.redis.counts import SharedCounts
 from services.kernel.redis.read_cache import ReadCache
 from services.kernel.runtime.live_settings import LiveSettings
 from services.user.contact import parse_email, parse_phone
+from services.user.email_verification import EmailVerification
 from services.user.password import Passwords, check_password
 from services.user.repository import UsernameTaken, UserRepository
 from services.user.session_revocations import SessionRevocations
@@ -46,11 +47,13 @@ class UserService:
         profiles: ReadCache[User],
         wrong_changes: SharedCounts,
         step_up: StepUp,
+        verification: EmailVerification,
         settings: LiveSettings[UserSettings],
         clock: Clock,
     ) -> None:
         self._users = users
         self._step_up = step_up
+        self._verification = verification
         self._passwords = passwords
         self._revocations = revocations
         # For who looks at a profile; passwords, roles and status are decided on by the database alone.
@@ -68,7 +71,7 @@ class UserService:
         """
         if not USERNAME.fullmatch(username):
             raise Invalid("3 to 50 letters, digits, _, . or -, the first a letter or digit", field="username")
-        check_password(password, username)
+        self._check_password(password, username, email)
         now = self._clock.now()
         user = User(
             user_id=new_id(),
@@ -80,6 +83,8 @@ class UserService:
             status=UserStatus.ACTIVE,
             create_time=now,
             update_time=now,
+            # Whoever gives a role is an operator, who answers for the address.
+            email_verified=bool(role),
         )
         async with self._users.read() as users:
             await users.refuse_taken(user.username, user.email)
@@ -127,9 +132,15 @@ class UserService:
             await self._step_up.require(caller)
         async with self._profiles.changing(owner_id), self._users() as users:
             user = await users.get_for_change(owner_id)
+            if email is not None and email != user.email and self._verification.is_demanded:
+                # It is the user's once it is verified.
+                await users.refuse_taken("", email)
+                await self._verification.begin(users, owner_id, email)
+                email = None
             changed = replace(
                 user,
                 email=user.email if email is None else email,
+                email_verified=user.email_verified and email in (None, user.email),
                 phone=user.phone if phone is None else phone,
                 display_name=user.display_name if display_name is None else display_name or user.username,
             )
@@ -152,7 +163,7 @@ class UserService:
             raise ResourceExhausted("too many wrong passwords", retry_after_s=FAILURES_WINDOW_S)
         async with self._users.read() as users:
             credentials = await users.get_credentials(owner_id)
-        check_password(new_password, credentials.user.username, "new_password")
+        self._check_password(new_password, credentials.user.username, credentials.user.email, "new_password")
         if not await self._passwords.verify(old_password, credentials.password_hash):
             await self._wrong_changes.add(owner_id)
             raise InvalidCredentials
@@ -170,7 +181,7 @@ class UserService:
             credentials = await users.find_credentials(username)
         if credentials is None:
             raise NotFound("user", username)
-        check_password(new_password, credentials.user.username)
+        self._check_password(new_password, credentials.user.username, credentials.user.email)
         user_id = credentials.user.user_id
         ends = SessionRevocation(new_id(), user_id, api_keys=True, second_factor=second_factor)
         await self._set_password(user_id, credentials.password_hash, new_password, ends)
@@ -203,10 +214,16 @@ class UserService:
                 )
         return credentials.user
 
+    def _check_password(self, password: str, username: str, email: str, field: str = "password") -> None:
+        refuse_common = self._settings.value.refuse_common_passwords
+        check_password(password, username, field, email=email, refuse_common=refuse_common)
+
     async def _add(self, user: User, password: str) -> User:
         password_hash = await self._passwords.hash(password)
         async with self._users() as users:
             await users.add(user, password_hash)
+            if self._verification.is_missing(user):
+                await self._verification.begin(users, user.user_id, user.email)
         return user
 
     async def _set_password(
@@ -217,6 +234,8 @@ class UserService:
             if not await users.replace_password(user_id, old_hash, fresh, self._clock.now()):
                 # Somebody changed it a moment ago: what was verified is the old password no more.
                 raise InvalidCredentials
+            # Whoever had the old password may have begun to move the account to an address of theirs.
+            await users.drop_email_tokens(user_id)
             await users.add_password_change(user_id, revocation.except_session_id)
             await users.add_revocation(revocation)
         await self._revocations.deliver(revocation)

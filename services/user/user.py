@@ -26,6 +26,7 @@ class User:
     status: UserStatus
     create_time: datetime
     update_time: datetime
+    email_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,17 @@ class Credentials:
 
     user: User
     password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EmailToken:
+    """A token that was sent to an address, of which only the hash is kept."""
+
+    token_hash: str
+    user_id: str
+    email: str
+    create_time: datetime
+    expire_time: datetime
 
 
 @dataclass(frozen=True, slots=True)

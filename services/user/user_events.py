@@ -2,10 +2,12 @@
 
 from services.kernel.data.repositories import Transaction
 from services.kernel.events.outbox import Outbox
-from services.user.user import User
+from services.user.user import EmailToken, User
 
 REGISTERED, PROFILE_CHANGED = "user.registered", "user.profile_changed"
 STATUS_CHANGED, ROLE_CHANGED, PASSWORD_CHANGED = "user.status_changed", "user.role_changed", "user.password_changed"
+
+VERIFICATION_REQUESTED = "user.email_verification_requested"
 
 
 class UserEvents:
@@ -44,6 +46,15 @@ class UserEvents:
             event.user_profile_changed.phone = user.phone
             event.user_profile_changed.display_name = user.display_name
             await self._outbox.add(session, event)
+
+    async def email_verification_requested(self, session: Transaction, token: EmailToken, text: str) -> None:
+        """A user is to prove that they read what is sent to an address."""
+        event = self._outbox.event(VERIFICATION_REQUESTED)
+        event.email_verification_requested.user_id = token.user_id
+        event.email_verification_requested.email = token.email
+        event.email_verification_requested.token = text
+        event.email_verification_requested.expire_time.FromDatetime(token.expire_time)
+        await self._outbox.add(session, event)
 
     async def password_changed(self, session: Transaction, user_id: str, except_session_id: str) -> None:
         """A user has another password."""

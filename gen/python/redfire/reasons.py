@@ -176,3 +176,5 @@ class Reason(StrEnum):
     SECOND_FACTOR_REQUIRED = "SECOND_FACTOR_REQUIRED"
     # The user has as many API keys as one may have.
     TOO_MANY_API_KEYS = "TOO_MANY_API_KEYS"
+    # The user's e-mail address has yet to be verified: UserService.SendEmailVerification sends the message again.
+    EMAIL_NOT_VERIFIED = "EMAIL_NOT_VERIFIED"

@@ -92,6 +92,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STEP_UP_REQUIRED: _ClassVar[ErrorReason]
     SECOND_FACTOR_REQUIRED: _ClassVar[ErrorReason]
     TOO_MANY_API_KEYS: _ClassVar[ErrorReason]
+    EMAIL_NOT_VERIFIED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 INVALID_FIELD: ErrorReason
 INVALID_PAGE_TOKEN: ErrorReason
@@ -178,3 +179,4 @@ STALE_EPOCH: ErrorReason
 STEP_UP_REQUIRED: ErrorReason
 SECOND_FACTOR_REQUIRED: ErrorReason
 TOO_MANY_API_KEYS: ErrorReason
+EMAIL_NOT_VERIFIED: ErrorReason

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "routing_key", "create_time", "user_registered", "order_accepted", "order_filled", "order_finished", "strategy_failed", "stop_rearmed", "external_activity", "margin_call", "order_uncertain", "order_group_restated", "user_status_changed", "user_role_changed", "user_password_changed", "user_profile_changed", "session_began", "session_ended", "account_opened", "trade_busted", "position_changed", "trading_state_changed", "limits_changed", "strategy_created", "strategy_started", "strategy_stopped", "strategy_deleted", "config_changed", "config_rolled_back", "backtest_finished", "backtest_failed", "login_new_address")
+    __slots__ = ("event_id", "routing_key", "create_time", "user_registered", "order_accepted", "order_filled", "order_finished", "strategy_failed", "stop_rearmed", "external_activity", "margin_call", "order_uncertain", "order_group_restated", "user_status_changed", "user_role_changed", "user_password_changed", "user_profile_changed", "session_began", "session_ended", "account_opened", "trade_busted", "position_changed", "trading_state_changed", "limits_changed", "strategy_created", "strategy_started", "strategy_stopped", "strategy_deleted", "config_changed", "config_rolled_back", "backtest_finished", "backtest_failed", "login_new_address", "email_verification_requested")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class Event(_message.Message):
     BACKTEST_FINISHED_FIELD_NUMBER: _ClassVar[int]
     BACKTEST_FAILED_FIELD_NUMBER: _ClassVar[int]
     LOGIN_NEW_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EMAIL_VERIFICATION_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     routing_key: str
     create_time: _timestamp_pb2.Timestamp
@@ -78,7 +79,8 @@ class Event(_message.Message):
     backtest_finished: BacktestFinished
     backtest_failed: BacktestFailed
     login_new_address: LoginNewAddress
-    def __init__(self, event_id: _Optional[str] = ..., routing_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_registered: _Optional[_Union[UserRegistered, _Mapping]] = ..., order_accepted: _Optional[_Union[OrderAccepted, _Mapping]] = ..., order_filled: _Optional[_Union[OrderFilled, _Mapping]] = ..., order_finished: _Optional[_Union[OrderFinished, _Mapping]] = ..., strategy_failed: _Optional[_Union[StrategyFailed, _Mapping]] = ..., stop_rearmed: _Optional[_Union[StopRearmed, _Mapping]] = ..., external_activity: _Optional[_Union[ExternalActivity, _Mapping]] = ..., margin_call: _Optional[_Union[MarginCall, _Mapping]] = ..., order_uncertain: _Optional[_Union[OrderUncertain, _Mapping]] = ..., order_group_restated: _Optional[_Union[OrderGroupRestated, _Mapping]] = ..., user_status_changed: _Optional[_Union[UserStatusChanged, _Mapping]] = ..., user_role_changed: _Optional[_Union[UserRoleChanged, _Mapping]] = ..., user_password_changed: _Optional[_Union[UserPasswordChanged, _Mapping]] = ..., user_profile_changed: _Optional[_Union[UserProfileChanged, _Mapping]] = ..., session_began: _Optional[_Union[SessionBegan, _Mapping]] = ..., session_ended: _Optional[_Union[SessionEnded, _Mapping]] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., trade_busted: _Optional[_Union[TradeBusted, _Mapping]] = ..., position_changed: _Optional[_Union[PositionChanged, _Mapping]] = ..., trading_state_changed: _Optional[_Union[TradingStateChanged, _Mapping]] = ..., limits_changed: _Optional[_Union[LimitsChanged, _Mapping]] = ..., strategy_created: _Optional[_Union[StrategyCreated, _Mapping]] = ..., strategy_started: _Optional[_Union[StrategyStarted, _Mapping]] = ..., strategy_stopped: _Optional[_Union[StrategyStopped, _Mapping]] = ..., strategy_deleted: _Optional[_Union[StrategyDeleted, _Mapping]] = ..., config_changed: _Optional[_Union[ConfigChanged, _Mapping]] = ..., config_rolled_back: _Optional[_Union[ConfigRolledBack, _Mapping]] = ..., backtest_finished: _Optional[_Union[BacktestFinished, _Mapping]] = ..., backtest_failed: _Optional[_Union[BacktestFailed, _Mapping]] = ..., login_new_address: _Optional[_Union[LoginNewAddress, _Mapping]] = ...) -> None: ...
+    email_verification_requested: EmailVerificationRequested
+    def __init__(self, event_id: _Optional[str] = ..., routing_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_registered: _Optional[_Union[UserRegistered, _Mapping]] = ..., order_accepted: _Optional[_Union[OrderAccepted, _Mapping]] = ..., order_filled: _Optional[_Union[OrderFilled, _Mapping]] = ..., order_finished: _Optional[_Union[OrderFinished, _Mapping]] = ..., strategy_failed: _Optional[_Union[StrategyFailed, _Mapping]] = ..., stop_rearmed: _Optional[_Union[StopRearmed, _Mapping]] = ..., external_activity: _Optional[_Union[ExternalActivity, _Mapping]] = ..., margin_call: _Optional[_Union[MarginCall, _Mapping]] = ..., order_uncertain: _Optional[_Union[OrderUncertain, _Mapping]] = ..., order_group_restated: _Optional[_Union[OrderGroupRestated, _Mapping]] = ..., user_status_changed: _Optional[_Union[UserStatusChanged, _Mapping]] = ..., user_role_changed: _Optional[_Union[UserRoleChanged, _Mapping]] = ..., user_password_changed: _Optional[_Union[UserPasswordChanged, _Mapping]] = ..., user_profile_changed: _Optional[_Union[UserProfileChanged, _Mapping]] = ..., session_began: _Optional[_Union[SessionBegan, _Mapping]] = ..., session_ended: _Optional[_Union[SessionEnded, _Mapping]] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., trade_busted: _Optional[_Union[TradeBusted, _Mapping]] = ..., position_changed: _Optional[_Union[PositionChanged, _Mapping]] = ..., trading_state_changed: _Optional[_Union[TradingStateChanged, _Mapping]] = ..., limits_changed: _Optional[_Union[LimitsChanged, _Mapping]] = ..., strategy_created: _Optional[_Union[StrategyCreated, _Mapping]] = ..., strategy_started: _Optional[_Union[StrategyStarted, _Mapping]] = ..., strategy_stopped: _Optional[_Union[StrategyStopped, _Mapping]] = ..., strategy_deleted: _Optional[_Union[StrategyDeleted, _Mapping]] = ..., config_changed: _Optional[_Union[ConfigChanged, _Mapping]] = ..., config_rolled_back: _Optional[_Union[ConfigRolledBack, _Mapping]] = ..., backtest_finished: _Optional[_Union[BacktestFinished, _Mapping]] = ..., backtest_failed: _Optional[_Union[BacktestFailed, _Mapping]] = ..., login_new_address: _Optional[_Union[LoginNewAddress, _Mapping]] = ..., email_verification_requested: _Optional[_Union[EmailVerificationRequested, _Mapping]] = ...) -> None: ...
 
 class StopRearmed(_message.Message):
     __slots__ = ("user_id", "order_id", "account_id", "symbol", "reason")
@@ -267,6 +269,18 @@ class UserProfileChanged(_message.Message):
     phone: str
     display_name: str
     def __init__(self, user_id: _Optional[str] = ..., email: _Optional[str] = ..., phone: _Optional[str] = ..., display_name: _Optional[str] = ...) -> None: ...
+
+class EmailVerificationRequested(_message.Message):
+    __slots__ = ("user_id", "email", "token", "expire_time")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    EMAIL_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    email: str
+    token: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, user_id: _Optional[str] = ..., email: _Optional[str] = ..., token: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SessionBegan(_message.Message):
     __slots__ = ("user_id", "session_id", "client_address", "user_agent")

@@ -26,7 +26,7 @@ USER_STATUS_SUSPENDED: UserStatus
 USER_STATUS_CLOSED: UserStatus
 
 class User(_message.Message):
-    __slots__ = ("user_id", "username", "email", "phone", "display_name", "role", "status", "create_time", "update_time")
+    __slots__ = ("user_id", "username", "email", "phone", "display_name", "role", "status", "create_time", "update_time", "email_verified")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     EMAIL_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,7 @@ class User(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EMAIL_VERIFIED_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     username: str
     email: str
@@ -45,7 +46,8 @@ class User(_message.Message):
     status: UserStatus
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, user_id: _Optional[str] = ..., username: _Optional[str] = ..., email: _Optional[str] = ..., phone: _Optional[str] = ..., display_name: _Optional[str] = ..., role: _Optional[str] = ..., status: _Optional[_Union[UserStatus, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    email_verified: bool
+    def __init__(self, user_id: _Optional[str] = ..., username: _Optional[str] = ..., email: _Optional[str] = ..., phone: _Optional[str] = ..., display_name: _Optional[str] = ..., role: _Optional[str] = ..., status: _Optional[_Union[UserStatus, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., email_verified: _Optional[bool] = ...) -> None: ...
 
 class RegisterUserRequest(_message.Message):
     __slots__ = ("username", "email", "password", "phone", "display_name")
@@ -109,6 +111,26 @@ class ChangePasswordResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class VerifyEmailRequest(_message.Message):
+    __slots__ = ("token",)
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    def __init__(self, token: _Optional[str] = ...) -> None: ...
+
+class VerifyEmailResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SendEmailVerificationRequest(_message.Message):
+    __slots__ = ("email",)
+    EMAIL_FIELD_NUMBER: _ClassVar[int]
+    email: str
+    def __init__(self, email: _Optional[str] = ...) -> None: ...
+
+class SendEmailVerificationResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ListUsersRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "query", "role", "status")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -168,10 +190,12 @@ class VerifyPasswordRequest(_message.Message):
     def __init__(self, username: _Optional[str] = ..., password: _Optional[str] = ...) -> None: ...
 
 class VerifyPasswordResponse(_message.Message):
-    __slots__ = ("user",)
+    __slots__ = ("user", "must_verify_email")
     USER_FIELD_NUMBER: _ClassVar[int]
+    MUST_VERIFY_EMAIL_FIELD_NUMBER: _ClassVar[int]
     user: User
-    def __init__(self, user: _Optional[_Union[User, _Mapping]] = ...) -> None: ...
+    must_verify_email: bool
+    def __init__(self, user: _Optional[_Union[User, _Mapping]] = ..., must_verify_email: _Optional[bool] = ...) -> None: ...
 
 class LookupUserRequest(_message.Message):
     __slots__ = ("user_id",)

@@ -55,6 +55,16 @@ class UserServiceStub:
                 request_serializer=redfire_dot_user_dot_v1_dot_user__pb2.ChangePasswordRequest.SerializeToString,
                 response_deserializer=redfire_dot_user_dot_v1_dot_user__pb2.ChangePasswordResponse.FromString,
                 _registered_method=True)
+        self.VerifyEmail = channel.unary_unary(
+                '/redfire.user.v1.UserService/VerifyEmail',
+                request_serializer=redfire_dot_user_dot_v1_dot_user__pb2.VerifyEmailRequest.SerializeToString,
+                response_deserializer=redfire_dot_user_dot_v1_dot_user__pb2.VerifyEmailResponse.FromString,
+                _registered_method=True)
+        self.SendEmailVerification = channel.unary_unary(
+                '/redfire.user.v1.UserService/SendEmailVerification',
+                request_serializer=redfire_dot_user_dot_v1_dot_user__pb2.SendEmailVerificationRequest.SerializeToString,
+                response_deserializer=redfire_dot_user_dot_v1_dot_user__pb2.SendEmailVerificationResponse.FromString,
+                _registered_method=True)
         self.ListUsers = channel.unary_unary(
                 '/redfire.user.v1.UserService/ListUsers',
                 request_serializer=redfire_dot_user_dot_v1_dot_user__pb2.ListUsersRequest.SerializeToString,
@@ -109,6 +119,20 @@ class UserServiceServicer:
 
     def ChangePassword(self, request, context):
         """Changes the caller's own password. All other sessions end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyEmail(self, request, context):
+        """Verifies the e-mail address that a token was sent to; where the address is to be another one, it is from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendEmailVerification(self, request, context):
+        """Sends the token to an address once more, once a minute at most. The answer is the same whether somebody has the address or not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +195,16 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.ChangePassword,
                     request_deserializer=redfire_dot_user_dot_v1_dot_user__pb2.ChangePasswordRequest.FromString,
                     response_serializer=redfire_dot_user_dot_v1_dot_user__pb2.ChangePasswordResponse.SerializeToString,
+            ),
+            'VerifyEmail': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyEmail,
+                    request_deserializer=redfire_dot_user_dot_v1_dot_user__pb2.VerifyEmailRequest.FromString,
+                    response_serializer=redfire_dot_user_dot_v1_dot_user__pb2.VerifyEmailResponse.SerializeToString,
+            ),
+            'SendEmailVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendEmailVerification,
+                    request_deserializer=redfire_dot_user_dot_v1_dot_user__pb2.SendEmailVerificationRequest.FromString,
+                    response_serializer=redfire_dot_user_dot_v1_dot_user__pb2.SendEmailVerificationResponse.SerializeToString,
             ),
             'ListUsers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUsers,
@@ -307,6 +341,60 @@ class UserService:
             '/redfire.user.v1.UserService/ChangePassword',
             redfire_dot_user_dot_v1_dot_user__pb2.ChangePasswordRequest.SerializeToString,
             redfire_dot_user_dot_v1_dot_user__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyEmail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.user.v1.UserService/VerifyEmail',
+            redfire_dot_user_dot_v1_dot_user__pb2.VerifyEmailRequest.SerializeToString,
+            redfire_dot_user_dot_v1_dot_user__pb2.VerifyEmailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendEmailVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.user.v1.UserService/SendEmailVerification',
+            redfire_dot_user_dot_v1_dot_user__pb2.SendEmailVerificationRequest.SerializeToString,
+            redfire_dot_user_dot_v1_dot_user__pb2.SendEmailVerificationResponse.FromString,
             options,
             channel_credentials,
             insecure,
