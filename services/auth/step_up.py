@@ -50,6 +50,10 @@ class StepUp:
         self._settings = settings
         self._clock = clock
 
+    async def require_of(self, caller: Identity) -> None:
+        """Raises StepUpRequired unless the caller is a user in a session in which the password was entered lately."""
+        await self.require(caller.user_id, _session_of(caller))
+
     async def require(self, user_id: str, session_id: str) -> None:
         """Raises StepUpRequired unless the password was entered lately in this session of the user's.
 
@@ -81,6 +85,13 @@ class StepUp:
         await self._throttle.succeeded(user.username, client.address)
         now = self._clock.now()
         async with self._auth() as auth:
-            if verified.user_id != user.user_id or not await auth.confirm_session(user.user_id, caller.session_id, now):
+            if verified.user_id != user.user_id or not await auth.confirm_session(
+                user.user_id, _session_of(caller), now
+            ):
                 raise StepUpRequired("log in with the password: without a session this cannot be done", remedy="login")
         return now + timedelta(seconds=self._settings.value.step_up_s)
+
+
+def _session_of(caller: Identity) -> str:
+    """The session that the caller is in; what acts for a user may bear a session's id, and is not its user."""
+    return "" if caller.actor or caller.api_key_id else caller.session_id

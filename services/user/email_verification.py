@@ -1,4 +1,4 @@
-"""Verification of e-mail addresses: a token goes there, and whoever brings it back reads what is sent there."""
+"""Verification of e-mail addresses: a token goes there, and its reader brings it back."""
 
 import hashlib
 import secrets

@@ -174,7 +174,7 @@ class UserService:
     async def reset_password(self, username: str, new_password: str, *, second_factor: bool = False) -> User:
         """Set a user's password without the old one, for the operator; all sessions and API keys end.
 
-        Whoever had the account may have made keys. With `second_factor` that is removed: its owner has lost it.
+        Another who had the account may have made keys. With `second_factor` that is removed: its owner has lost it.
         Raises: NotFound, Invalid.
         """
         async with self._users.read() as users:
@@ -234,7 +234,7 @@ class UserService:
             if not await users.replace_password(user_id, old_hash, fresh, self._clock.now()):
                 # Somebody changed it a moment ago: what was verified is the old password no more.
                 raise InvalidCredentials
-            # Whoever had the old password may have begun to move the account to an address of theirs.
+            # One who had the old password may have begun to move the account to an address of theirs.
             await users.drop_email_tokens(user_id)
             await users.add_password_change(user_id, revocation.except_session_id)
             await users.add_revocation(revocation)

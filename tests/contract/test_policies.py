@@ -70,6 +70,9 @@ def test_only_registration_login_refresh_keys_instruments_and_the_calendar_are_p
         "GetJwks",
         "ListInstruments",
         "GetInstrument",
+        # Who has yet to verify an address cannot log in.
+        "VerifyEmail",
+        "SendEmailVerification",
     }
 
 

@@ -10,7 +10,8 @@ from tests.running import Client, Running
 
 @pytest.fixture(scope="session")
 def up() -> Iterator[Running]:
-    with Running("--feed", "sim:7") as running:
+    # All tests of a run take longer than a password counts as a recent one.
+    with Running("--feed", "sim:7", env={"REDFIRE_AUTH__STEP_UP_S": "86400"}) as running:
         yield running
 
 

@@ -99,7 +99,7 @@ async def test_an_address_is_the_users_once_it_is_verified_and_a_new_password_st
     await verify(p, heard.of(REQUESTED)[2].token)
     me = (await users.GetUser(user_pb2.GetUserRequest(user_id="me"))).user
     assert (me.email, me.email_verified) == ("new@example.com", True)
-    # A thief's change that is under way ends with the password; and no token is good for ever.
+    # A thief's change that is under way ends with the password; and each token ends by itself.
     await change("thief@example.com")
     await until(lambda: len(heard.of(REQUESTED)) == 4)
     changed = user_pb2.ChangePasswordRequest(user_id="me", old_password=PASSWORD, new_password="other-Horse-10")

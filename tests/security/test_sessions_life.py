@@ -1,4 +1,4 @@
-"""Sessions that attackers would like to live for ever, and logins from where their owners never were."""
+"""Sessions that attackers would like never to end, and logins from where their owners never were."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whoever has the password alone: codes that are guessed, seen or used again, and accounts without a second factor."""
+"""Attackers with the password alone: codes guessed, seen or used again, and accounts without a second factor."""
 
 import asyncio
 import base64

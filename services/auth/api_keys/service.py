@@ -84,7 +84,7 @@ class ApiKeyService:
         networks = parse_networks(allowed_cidrs)
         ends = expire_time or now + timedelta(seconds=min(settings.api_key_life_s, longest_s))
         if not caller.api_key_id:
-            await self._step_up.require(caller.user_id, caller.session_id)
+            await self._step_up.require_of(caller)
         key = ApiKey(
             user_id=caller.user_id,
             api_key_id=new_id(),

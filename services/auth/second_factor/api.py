@@ -28,7 +28,7 @@ class SecondFactorApi:
 
     async def EnrollTotp(self, request: pb.EnrollTotpRequest, call: Call) -> pb.EnrollTotpResponse:
         """Makes a secret for an app."""
-        await self._recent_password.require(call.user_id, call.identity.session_id)
+        await self._recent_password.require_of(call.identity)
         user = await self._users.find(call.user_id)
         if user is None:
             raise NotFound("user", call.user_id)
@@ -37,7 +37,7 @@ class SecondFactorApi:
 
     async def ConfirmTotp(self, request: pb.ConfirmTotpRequest, call: Call) -> pb.ConfirmTotpResponse:
         """Has the secret count."""
-        await self._recent_password.require(call.user_id, call.identity.session_id)
+        await self._recent_password.require_of(call.identity)
         codes = await self._second_factor.confirm(call.user_id, request.code)
         return pb.ConfirmTotpResponse(recovery_codes=codes)
 
@@ -45,12 +45,12 @@ class SecondFactorApi:
         self, request: pb.CreateRecoveryCodesRequest, call: Call
     ) -> pb.CreateRecoveryCodesResponse:
         """Makes new recovery codes."""
-        await self._recent_password.require(call.user_id, call.identity.session_id)
+        await self._recent_password.require_of(call.identity)
         codes = await self._second_factor.create_recovery_codes(call.user_id, request.code)
         return pb.CreateRecoveryCodesResponse(recovery_codes=codes)
 
     async def DisableTotp(self, request: pb.DisableTotpRequest, call: Call) -> pb.DisableTotpResponse:
         """Removes it."""
-        await self._recent_password.require(call.user_id, call.identity.session_id)
+        await self._recent_password.require_of(call.identity)
         await self._second_factor.disable(call.user_id, call.identity.role, request.code)
         return pb.DisableTotpResponse()

@@ -21,7 +21,7 @@ RECOVERY_CODES = 10
 # 80 random bits in letters that nobody mistakes for others: so a hash without salt is enough.
 RECOVERY_LETTERS, RECOVERY_LENGTH = "abcdefghjkmnpqrstuvwxyz23456789", 16
 PENDING = timedelta(minutes=15)
-# Of a million codes three are good at a time: with so many tries guessing takes years, whoever knows the password.
+# Of a million codes three are good at a time: with so few tries guessing takes years also with the password.
 WRONG_CODES, WRONG_CODES_WINDOW_S = 10, 900.0
 
 

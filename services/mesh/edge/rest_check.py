@@ -38,6 +38,7 @@ _SCALARS = {"Timestamp", "Duration", "FieldMask"} | {
     f"{kind}Value" for kind in ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
 }
 
+# A body says that it is JSON: one without a type a page of another site could send without asking (a Blob, by fetch).
 # A body with a NUL could be cut there on its way, and the check must not see less than the transcoder does.
 _KEEP_BODY = """\
 function envoy_on_request(handle)
@@ -49,7 +50,7 @@ function envoy_on_request(handle)
   if length > {max_body_bytes} then
     handle:respond({{ [":status"] = "413" }}, "")
   elseif length > 0 then
-    local plain = (kind or "application/json"):lower():gsub('[ "]', "")
+    local plain = (kind or ""):lower():gsub('[ "]', "")
     if encoding or plain ~= "application/json" and plain ~= "application/json;charset=utf-8" then
       handle:respond({{ [":status"] = "415" }}, "content-type: application/json is what is understood")
     end
