@@ -18,7 +18,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev core run run-production test test-fast chaos bench lint gen lock clients clean
+.PHONY: help setup setup-dev core run run-production test test-fast chaos bench lint gen lock sbom advisories clients clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -86,6 +86,12 @@ gen: setup-dev ## Regenerate gen/ and envoy/ from proto/ and the settings
 lock: $(VENV)/.made ## Renew the lock files from pyproject.toml, to the newest versions
 	@$(UV) pip compile $(LOCK) --upgrade -o requirements.lock pyproject.toml
 	@$(UV) pip compile $(LOCK) --upgrade -c requirements.lock --extra cluster --group dev -o requirements-dev.lock pyproject.toml
+
+sbom: setup ## Write the bill of materials of what RedFire runs with, sbom.cdx.json (CycloneDX)
+	@$(BIN)/python -m deploy.supply_chain.sbom --output sbom.cdx.json
+
+advisories: setup ## Compare the lock files with advisories, offline; FILE=advisories.json (a list in the OSV format)
+	@$(BIN)/python -m deploy.supply_chain.advisories $(FILE) $(ARGS)
 
 clients: $(BUILT)/go/client $(BUILT)/java/Client.class $(BUILT)/node/client.js ## Build the gRPC clients in Go, Java and Node.js that tests of the edge run
 
