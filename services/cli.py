@@ -25,6 +25,7 @@ COMMANDS = {
     "import": "Bring a vnpy user's settings, gateways, strategies and data over.",
     "config": "Bring configuration files into the config service.",
     "admin": "Make users, set roles, reset passwords, rotate keys.",
+    "audit": "Verify, list or export the record of who did what.",
     "compare-versions": "Compare the answers of two running versions.",
     "verify": "Check that the books add up, across services and the venue.",
     "events": "List, retry or drop events that services could not take.",

@@ -11,6 +11,7 @@ from services.auth.models import ApiKeyRow, KnownNetworkRow, RefreshTokenRow, Se
 from services.auth.revocations.repository import RevocationRepository
 from services.auth.session import RefreshToken, Revocation, Session, SessionWatermark
 from services.auth.session_events import SessionEvents
+from services.kernel.audit.draft import describe
 from services.kernel.identifiers import new_id
 
 NETWORKS_KEPT = timedelta(days=400)
@@ -27,6 +28,7 @@ class AuthRepository(RevocationRepository):
 
     async def add_session(self, session: Session) -> None:
         """A new session and its event."""
+        describe(f"users/{session.user_id}/sessions/{session.session_id}")
         self._session.add(
             SessionRow(
                 user_id=session.user_id,

@@ -12,6 +12,8 @@ import click
 
 from services import registry
 from services.commands.data_folder import data_dir_option, open_private
+from services.commands.recording_acts import record_in
+from services.kernel.audit.operator import commanded
 from services.kernel.data.atomic_file import PRIVATE, write_atomically
 from services.kernel.errors import StartError
 from services.kernel.identity.identity import ROLE_PERMISSIONS
@@ -45,7 +47,8 @@ def create_user(
 ) -> None:
     """Make the user USERNAME."""
     password = _password(password_stdin)
-    user = _act(data_dir, config, lambda users: users.create_user(username, email, password, role))
+    with commanded("redfire admin create-user", f"users/{username}", after={"email": email, "role": role}):
+        user = _act(data_dir, config, lambda users: users.create_user(username, email, password, role))
     _print_user(as_json, f"user {user.username} ({role}) made", user, None if password_stdin else password, data_dir)
 
 
@@ -55,7 +58,8 @@ def create_user(
 @_options
 def set_role(username: str, role: str, data_dir: Path, config: Path | None, as_json: bool) -> None:
     """Give USERNAME the role ROLE; the user's sessions end."""
-    user = _act(data_dir, config, lambda users: users.set_role(username, role))
+    with commanded("redfire admin set-role", f"users/{username}", after={"role": role}):
+        user = _act(data_dir, config, lambda users: users.set_role(username, role))
     _print_user(as_json, f"user {user.username} is {role}", user)
 
 
@@ -66,7 +70,8 @@ def set_role(username: str, role: str, data_dir: Path, config: Path | None, as_j
 def reset_password(username: str, password_stdin: bool, data_dir: Path, config: Path | None, as_json: bool) -> None:
     """Give USERNAME another password; the user's sessions and API keys end."""
     password = _password(password_stdin)
-    user = _act(data_dir, config, lambda users: users.reset_password(username, password))
+    with commanded("redfire admin reset-password", f"users/{username}"):
+        user = _act(data_dir, config, lambda users: users.reset_password(username, password))
     _print_user(as_json, f"password of {user.username} reset", user, None if password_stdin else password, data_dir)
 
 
@@ -99,7 +104,10 @@ def rotate_keys(data_dir: Path, config: Path | None, as_json: bool) -> None:
     from services.auth.settings import AuthSettings
 
     loaded, folder = _opened(data_dir, config)
-    done = rotate(loaded.of(AuthSettings).keys_dir or folder / "auth" / "keys")
+    with commanded("redfire admin rotate-keys", "keys") as draft:
+        done = rotate(loaded.of(AuthSettings).keys_dir or folder / "auth" / "keys")
+        draft.resource, draft.after = f"keys/{done.kid}", {"signs_from": done.signs_from.isoformat()}
+        asyncio.run(record_in(loaded, folder, "auth"))
     if as_json:
         click.echo(json.dumps({"kid": done.kid, "signs_from": done.signs_from.isoformat()}))
     else:
@@ -132,7 +140,8 @@ def purge_config(
 
     loaded, folder = _opened(data_dir, config)
     name = ConfigName(environment, service_name, key)
-    count = asyncio.run(purge_config_versions(folder, loaded, name, versions))
+    with commanded("redfire admin purge-config", f"config/{name}", before={"versions": versions or "all before"}):
+        count = asyncio.run(purge_config_versions(folder, loaded, name, versions))
     if as_json:
         click.echo(json.dumps({"key": str(name), "purged": count}))
     else:

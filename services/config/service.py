@@ -12,6 +12,7 @@ from services.config.repository import ConfigRepository
 from services.config.settings import ConfigSettings
 from services.config.values.json_schema import SchemaViolation, require_schema, require_valid
 from services.config.values.json_value import Json, require_json, same
+from services.kernel.audit.draft import describe
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
@@ -76,6 +77,7 @@ class ConfigService:
                 _require_etag(before, etag)
                 self.require_fits(name, value, await configs.find_schema(name.service_name, name.key))
                 config = next_version(name, before, value, user_id, self._clock.now())
+                _describe(name, before, config)
                 await configs.add([config])
             publish(self._watchers, [config])
         return config
@@ -87,6 +89,7 @@ class ConfigService:
                 before = _present(await configs.find(name), name)
                 _require_etag(before, etag)
                 config = next_version(name, before, None, user_id, self._clock.now(), deleted=True)
+                _describe(name, before, config)
                 await configs.add([config])
             publish(self._watchers, [config])
 
@@ -106,6 +109,7 @@ class ConfigService:
                 self.require_fits(name, earlier.value, await configs.find_schema(name.service_name, name.key))
                 before = await configs.find(name)
                 config = next_version(name, before, earlier.value, user_id, self._clock.now())
+                _describe(name, before, config)
                 await configs.add([config], restored_version=version)
             publish(self._watchers, [config])
         return config
@@ -238,6 +242,12 @@ def next_version(
 ) -> Config:
     """The version that comes after `before`."""
     return Config(name, value, before.version + 1 if before else 1, user_id, now, deleted)
+
+
+def _describe(name: ConfigName, before: Config | None, after: Config) -> None:
+    # Not the values: those of versions can be purged, a record cannot.
+    old = None if before is None or before.deleted else {"version": before.version}
+    describe(f"config/{name}", before=old, after={"version": after.version, "deleted": after.deleted})
 
 
 def _present(config: Config | None, name: ConfigName) -> Config:

@@ -1,5 +1,7 @@
 """Import and export of a whole environment as a document."""
 
+from collections.abc import Sequence
+
 from services.config.config import Config, ConfigChange, ConfigName
 from services.config.document import Document
 from services.config.replica_changes import Watchers
@@ -7,6 +9,7 @@ from services.config.repository import ConfigRepository
 from services.config.service import ConfigService, next_version, publish
 from services.config.settings import ConfigSettings
 from services.config.values.json_value import require_json, same
+from services.kernel.audit.draft import describe
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.redis.read_cache import ReadCache
@@ -70,6 +73,7 @@ class ConfigTransfer:
                             changes.append(_change(old, gone))
                 written = [change.new for change in changes if change.new]
                 if not dry_run:
+                    _describe(environment, changes)
                     await configs.add(written)
             if not dry_run:
                 publish(self._watchers, written)
@@ -81,6 +85,12 @@ class ConfigTransfer:
                 path = f"document.{service_name}.{key}"
                 require_json(value, path, self._settings.max_value_bytes)
                 require_references(key, value, path)
+
+
+def _describe(environment: str, changes: Sequence[ConfigChange]) -> None:
+    before = {f"{one.service_name}/{one.key}": one.old.version for one in changes if one.old}
+    after = {f"{one.service_name}/{one.key}": one.new.version for one in changes if one.new}
+    describe(f"config/{environment}", before=before, after=after)
 
 
 def _change(old: Config | None, new: Config) -> ConfigChange:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from redfire.enums import TradingState
 from redfire.reasons import Reason
 
+from services.kernel.audit.draft import describe
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.decimals import plain
@@ -196,6 +197,8 @@ class RiskService:
             changed = {**changes.to_document(), "updated_by": caller.user_id or caller.service}
             self._event_log.record(key.user_id, key.account_id, None, "limits were changed", changed)
 
+        old, new = before.in_force(defaults), change(before).in_force(defaults)
+        describe(f"risk/limits/{key.account_id}", before=old.to_document(), after=new.to_document())
         if change(before) != before or not self._limit_store.is_written(key):
             present = before.in_force(defaults)
             loosens = present.strictest(change(before).in_force(defaults)) == present
@@ -241,6 +244,8 @@ class RiskService:
             message, numbers = f"trading state {state.name}: {reason}", {"state": state.name, "updated_by": by}
             self._event_log.record(owner, account_id, _STATE_REASONS[state], message, numbers)
 
+        described = {"state": state.name, "reason": reason}
+        describe(f"risk/state/{account_id}", before={"state": before.state.name}, after=described)
         loosens = change(before).state < before.state
         # It looks at the states when this has changed them and waits for the database.
         self._enforcer.begin(account_id)

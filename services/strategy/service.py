@@ -8,6 +8,7 @@ from typing import Any
 from redfire.events.v1.events_pb2 import Event
 from redfire.reasons import Reason
 
+from services.kernel.audit.draft import describe
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
@@ -163,12 +164,15 @@ class StrategyService:
         async with self._repositories() as repository:
             strategy = await repository.get(user_id, strategy_id)
             self._require_stopped(strategy)
+            before = {"display_name": strategy.display_name, "parameters": strategy.parameters}
             strategy = replace(
                 strategy,
                 display_name=display_name or strategy.display_name,
                 parameters=values,
                 update_time=self._clock.now(),
             )
+            after = {"display_name": strategy.display_name, "parameters": strategy.parameters}
+            describe(f"strategies/{strategy_id}", before=before, after=after)
             await repository.put(strategy)
         self._events.publish(strategy_id, strategy=strategy)
         return strategy

@@ -8,6 +8,7 @@ from decimal import Decimal
 from redfire.enums import OrderStatus, OrderType
 from redfire.reasons import Reason
 
+from services.kernel.audit.draft import describe
 from services.kernel.decimals import plain
 from services.kernel.errors import Invalid, RedFireError, ShardMoved
 from services.kernel.tasks import Tasks
@@ -26,6 +27,7 @@ from services.trading.state.store import TradingStore
 from services.trading.venue.order_router import REFUSALS
 
 log = logging.getLogger(__name__)
+_DESCRIBED = "quantity", "price", "stop_price"
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 
 
@@ -87,6 +89,10 @@ class ReplaceService:
         if current is None or not (current.is_held or current.status in _WORKING):
             raise OrderNotOpen
         order = current
+        values = (
+            {"quantity": each.quantity, "price": each.price, "stop_price": each.stop_price} for each in (order, new)
+        )
+        describe(f"orders/{order_id}", before=next(values), after=next(values))
         if order.is_held:
             return await self._replace_held(order, new)
         return await self._replace_at_venue(order, new)

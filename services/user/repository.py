@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import ColumnElement
 
+from services.kernel.audit.draft import describe
 from services.kernel.errors import Conflict, NotFound
 from services.user.contact import email_key
 from services.user.models import EmailTokenRow, SessionRevocationRow, UserRow
@@ -38,12 +39,17 @@ class UserRepository:
 
     async def add(self, user: User, password_hash: str) -> None:
         """Write a new user and its event. Raises UsernameTaken, EmailTaken."""
+        describe(f"users/{user.user_id}", after={"username": user.username, "role": user.role})
         values = {"password_hash": password_hash, "user_id": user.user_id, "create_time": user.create_time}
         await self._write(insert(UserRow).values(**values, **_values(user)))
         await self._user_events.registered(self._session, user)
 
     async def save(self, before: User, user: User) -> None:
         """Write a user's changed values and their events. Raises EmailTaken."""
+        old, new = _values(before), _values(user)
+        changed = [name for name in new if new[name] != old[name] and name != "update_time"]
+        values = ({name: each[name] for name in changed} for each in (old, new))
+        describe(f"users/{user.user_id}", before=next(values), after=next(values))
         await self._write(update(UserRow).where(UserRow.user_id == user.user_id).values(**_values(user)))
         await self._user_events.changed(self._session, before, user)
 

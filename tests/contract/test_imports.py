@@ -136,6 +136,7 @@ def test_attributes_that_are_set_later_are_detected():
 def test_sql_is_in_repositories_models_and_the_kernel_alone():
     kernel = (
         "services.kernel.data.",
+        "services.kernel.audit_trail.",
         "services.kernel.events.",
         "services.kernel.shards.",
         "services.kernel.runtime.",

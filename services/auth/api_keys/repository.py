@@ -8,6 +8,7 @@ from sqlalchemy import func, or_, select, update
 from services.auth.api_keys.api_key import ApiKey
 from services.auth.models import ApiKeyRow
 from services.auth.revocations.repository import RevocationRepository
+from services.kernel.audit.draft import describe
 
 
 class ApiKeyRepository(RevocationRepository):
@@ -15,6 +16,7 @@ class ApiKeyRepository(RevocationRepository):
 
     async def add(self, key: ApiKey, secret_hash: str) -> None:
         """A new key."""
+        describe(f"users/{key.user_id}/apiKeys/{key.api_key_id}", after={"scopes": key.scopes})
         self._session.add(
             ApiKeyRow(
                 user_id=key.user_id,

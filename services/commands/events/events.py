@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -17,12 +17,13 @@ from services import registry
 from services.commands.click_command import BadInput, Failure
 from services.commands.data_folder import data_dir_option
 from services.commands.migrate import database_of, services_with_database
+from services.kernel.audit.operator import commanded
 from services.kernel.errors import StartError
 from services.kernel.events.contract import UnreadableEvent, read_event
 from services.kernel.events.dead_letters import DeadLetter, DeadLetters
 from services.kernel.runtime import settings
 
-Act = Callable[[DeadLetters, Sequence[DeadLetter]], Awaitable[None]]
+Act = Any  # DeadLetters.retry or .drop
 SHOWN_ERROR = 80
 
 
@@ -122,7 +123,9 @@ async def _act(
             raise StartError(f"data folder {data_dir}: no service has a database there")
         for box, letters in boxes:
             if act is not None and letters:
-                await act(box, letters)
+                ids = [letter.event_id for letter in letters]
+                with commanded(f"redfire events dead-letters {act.__name__}", "dead-letters", before=ids):
+                    await act(box, letters)
     return chosen
 
 

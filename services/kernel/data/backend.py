@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.kernel.data.reads import Reader
-from services.kernel.data.writes import Writer
+from services.kernel.data.writes import Trail, Writer
 
 WRITE_LOCK, MIGRATION_LOCK = 0x5246_0001, 0x5246_0002
 """Advisory locks: of units of work that write, and of migrations."""
@@ -43,8 +43,8 @@ class Backend(Protocol):
     async def connect(self) -> Any:
         """A connection of the driver's."""
 
-    def make_writer(self) -> Writer:
-        """A writer of the hot path."""
+    def make_writer(self, trail: Trail) -> Writer:
+        """A writer of the hot path, and of the records of what it writes."""
 
     def make_reader(self) -> Reader:
         """A reader of lists."""

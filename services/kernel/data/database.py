@@ -14,6 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
+from services.kernel.audit.operator import command_draft
+from services.kernel.data.audit_chain import Chain, append
+from services.kernel.data.audit_tables import AuditTables
 from services.kernel.data.backend import MIGRATION_LOCK, Backend, PostgresOptions
 from services.kernel.data.reads import Reader
 from services.kernel.data.repositories import Repositories
@@ -43,6 +46,9 @@ class Database:
             self._backend = PostgresBackend(self._url, options or PostgresOptions())
         self._engine = self._backend.engine
         self.schema = schema_of(base)
+        self.audit = AuditTables(self.schema.metadata)
+        self.chain = Chain(self.audit)
+        """Of the records that the writer writes."""
         self.writable = True
         """Outcome of the last `probe`: the database can be written."""
         self._writer: Writer | None = None
@@ -123,7 +129,7 @@ class Database:
 
     def repositories(self, repository: Callable[[AsyncSession], R]) -> Repositories[R]:
         """Units of work with a repository."""
-        return Repositories(self._engine, repository, self._turns)
+        return Repositories(self._engine, repository, self._turns, self.audit)
 
     def has_table(self, name: str) -> bool:
         """Test for a table that processes share: always false on SQLite, where there is only one."""
@@ -136,7 +142,7 @@ class Database:
     def writer(self) -> Writer:
         """The one writer of the hot path; every call answers the same."""
         if self._writer is None:
-            self._writer = self._backend.make_writer()
+            self._writer = self._backend.make_writer(self.chain)
         return self._writer
 
     def reader(self) -> Reader:
@@ -202,6 +208,8 @@ class Database:
             extend(tables, connection)
             schema.stamp(connection, first)
         migrations.upgrade(connection, schema.migrations)
+        versions = {"before": {"schema": before or "adopted"}, "after": {"schema": schema.head}}
+        append(connection, self.audit, command_draft("redfire migrate", f"databases/{self.name}", **versions).record())
         return f"{before or 'adopted'} → {schema.head}", schema.problems(self.schema.state(connection))
 
     def _refuse(self, problems: list[str]) -> None:

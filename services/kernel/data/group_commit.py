@@ -14,11 +14,13 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Dialect
 
+from services.kernel.audit.draft import joining
 from services.kernel.data.sqlite_batch import BatchWriter
 from services.kernel.data.writes import (
     LARGEST_GROUP,
     Fence,
     Submission,
+    Trail,
     Write,
     WriteSequence,
     built_on_failure,
@@ -27,6 +29,7 @@ from services.kernel.data.writes import (
     parts_of,
     require_room,
     resolve,
+    trail_writes,
 )
 from services.kernel.errors import Duplicate, RedFireError, RowRefused, Unavailable
 
@@ -40,8 +43,9 @@ LOADS = ((0.008, 12, 9), (0.004, 5, 3))
 class GroupCommitWriter:
     """The writer of one SQLite file; `Writer` says what it promises."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], dialect: Dialect) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], dialect: Dialect, trail: Trail) -> None:
         self._connect = connect
+        self._trail = trail
         self._dialect = dialect
         self._waiting: deque[Submission] = deque()
         self._wake = threading.Condition()
@@ -64,10 +68,14 @@ class GroupCommitWriter:
         if loop is None or loop.is_closed():
             loop, self._waking = asyncio.get_running_loop(), False
             self._loop = loop
-        submission = Submission(writes, loop, sequence, refusable)
+        draft = joining()
+        record = None if draft is None else draft.record()
+        submission = Submission(writes, loop, sequence, refusable, record=record)
         with self._wake:
             require_room(len(self._waiting), sequence, self._closing)
             self._waiting.append(submission)
+            if draft is not None:
+                draft.joined = submission.future
             # At the end of the loop's round: what it submits meanwhile comes into the same group, and the thread does
             # not fight for the interpreter with the loop that has more to submit.
             if not self._waking:
@@ -121,23 +129,33 @@ class GroupCommitWriter:
         """Append what became of each submission, once that is certain: all of a group are committed together."""
         if not any(submission.is_broken for submission in group):
             try:
-                writer.commit(group)
+                writer.commit([*group, *self._trail_of(group, None)])
             except sqlite3.OperationalError:
                 raise
             except Exception:
                 log.debug("a group cannot be written as one", exc_info=True)
             else:
+                self._trail.committed()
                 outcomes += [None] * len(group)
                 return
         in_parts: list[BaseException | None] = []
         writer.connection.execute("BEGIN IMMEDIATE")
         try:
             _write_in_parts(writer, group, in_parts)
+            writer.write(self._trail_of(group, in_parts))
             writer.connection.execute("COMMIT")
         except BaseException:
             writer.rollback()
             raise
+        self._trail.committed()
         outcomes += in_parts
+
+    def _trail_of(
+        self, group: Sequence[Submission], outcomes: Sequence[BaseException | None] | None
+    ) -> list[Submission]:
+        """The records of what is committed, as what is written last."""
+        writes = trail_writes(self._trail, group, outcomes)
+        return [Submission(writes, group[0].loop, None, False)] if writes else []
 
 
 def _write_in_parts(writer: BatchWriter, group: Sequence[Submission], outcomes: list[BaseException | None]) -> None:

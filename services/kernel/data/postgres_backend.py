@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from services.kernel.data.backend import PostgresOptions
 from services.kernel.data.postgres_reader import PostgresReader
 from services.kernel.data.postgres_writer import PostgresWriter
+from services.kernel.data.writes import Trail
 
 MAINTENANCE_DATABASE = "postgres"
 FENCES_HELD_S = 2.5
@@ -90,9 +91,9 @@ class PostgresBackend:
             return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
         return "it is read-only" if is_read_only else ""
 
-    def make_writer(self) -> PostgresWriter:
+    def make_writer(self, trail: Trail) -> PostgresWriter:
         """A writer with a connection of its own."""
-        return PostgresWriter(self._connect_writer, self.engine.dialect)
+        return PostgresWriter(self._connect_writer, self.engine.dialect, trail)
 
     async def connect(self) -> Any:
         """A connection besides the pool's."""

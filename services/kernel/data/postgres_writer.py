@@ -19,6 +19,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import Dialect
 
+from services.kernel.audit.draft import joining
 from services.kernel.backoff import Backoff
 from services.kernel.data.postgres_batch import Plan, Shapes, one_by_one
 from services.kernel.data.schema import MARKERS
@@ -26,6 +27,7 @@ from services.kernel.data.writes import (
     LARGEST_GROUP,
     Fence,
     Submission,
+    Trail,
     Write,
     WriteSequence,
     fail_all,
@@ -34,6 +36,7 @@ from services.kernel.data.writes import (
     require_room,
     resolve,
     standing_fences,
+    trail_writes,
 )
 from services.kernel.errors import CommitUnknown, Duplicate, RedFireError, RowRefused, Unavailable
 from services.kernel.identifiers import new_id
@@ -65,8 +68,9 @@ class _CommitLost(Exception):
 class PostgresWriter:
     """The writer of one database; `Writer` says what it promises."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], dialect: Dialect) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], dialect: Dialect, trail: Trail) -> None:
         self._connect = connect
+        self._trail = trail
         self._shapes = Shapes(dialect)
         self._waiting: deque[Submission] = deque()
         self._wake = asyncio.Event()
@@ -88,8 +92,12 @@ class PostgresWriter:
     ) -> "asyncio.Future[None]":
         """Commit rows together; see `Writer`."""
         require_room(len(self._waiting), sequence, self._closing)
-        submission = Submission(writes, asyncio.get_running_loop(), sequence, refusable, fences)
+        draft = joining()
+        record = None if draft is None else draft.record()
+        submission = Submission(writes, asyncio.get_running_loop(), sequence, refusable, fences, record)
         self._waiting.append(submission)
+        if draft is not None:
+            draft.joined = submission.future
         self._wake.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="postgres-writer")
@@ -122,6 +130,7 @@ class PostgresWriter:
                 resolve(list(zip(group, fail_all(group, CommitUnknown()), strict=True)))
                 raise
             except CommitUnknown as error:
+                self._trail.renew()
                 outcomes = fail_all(group, error)
             except Exception as error:
                 log.exception("the database cannot be written")
@@ -152,6 +161,7 @@ class PostgresWriter:
                 self._is_unknown = True
                 self._discard()
                 if await self._ask_within(ASK_S):
+                    self._trail.committed()
                     return lost.outcomes
                 raise Unavailable("the database was lost; nothing was done") from None
             except asyncpg.PostgresError as error:
@@ -185,6 +195,9 @@ class PostgresWriter:
                 in_parts = True
         if in_parts or fallen:
             await self._write_in_parts(connection, group, fallen, outcomes)
+        # Behind all else: only now is it known which rows are taken.
+        if writes := trail_writes(self._trail, group, outcomes):
+            await self._write(connection, [Submission(writes, group[0].loop, None, False)])
         try:
             await connection.execute("COMMIT")
         except asyncpg.PostgresError:
@@ -194,6 +207,7 @@ class PostgresWriter:
             raise
         except LOST:
             raise _CommitLost(outcomes) from None
+        self._trail.committed()
         return outcomes
 
     async def _begin(self, connection: Connection, group: Sequence[Submission]) -> set[Fence]:

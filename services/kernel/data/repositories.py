@@ -11,6 +11,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from services.kernel.audit.draft import joining
+from services.kernel.audit.record import Record
+from services.kernel.data.audit_chain import append
+from services.kernel.data.audit_tables import AuditTables
 from services.kernel.data.backend import WRITE_LOCK
 from services.kernel.data.writes import is_taken_key
 from services.kernel.errors import CommitUnknown, Duplicate, RedFireError, Unavailable
@@ -29,8 +33,11 @@ class Repositories(Generic[R]):
     that read see the state of one moment.
     """
 
-    def __init__(self, engine: AsyncEngine, make: Callable[[AsyncSession], R], turns: asyncio.Lock) -> None:
+    def __init__(
+        self, engine: AsyncEngine, make: Callable[[AsyncSession], R], turns: asyncio.Lock, audit: AuditTables
+    ) -> None:
         """`turns` is the database's: who waits to write does so without a connection that others could read by."""
+        self._audit = audit
         self._make = make
         self._turns = turns
         self._engine = engine
@@ -46,6 +53,8 @@ class Repositories(Generic[R]):
     async def __call__(self) -> AsyncIterator[R]:
         """A repository that may write; commits on clean exit, rolls back when the block raises.
 
+        The record of the call that the running code serves is written with the first unit that is committed.
+
         Raises: Duplicate when a key is taken, Unavailable when nothing was done, CommitUnknown when the database was
         lost during the commit.
         """
@@ -58,8 +67,13 @@ class Repositories(Generic[R]):
                     await session.execute(_LOCK)
                 yield self._make(session)
                 await session.flush()
+                if (draft := joining()) is not None:
+                    await record_in(session, self._audit, draft.record())
                 is_committing = True
                 await session.commit()
+                if draft is not None:
+                    draft.joined = True
+                    self._audit.appended += 1
                 for action in session.info.get(_AFTER_COMMIT, ()):
                     action()
         except BaseException as error:
@@ -93,6 +107,12 @@ class Repositories(Generic[R]):
             if word := kernel_error(error):
                 raise word from error
             raise
+
+
+async def record_in(session: Transaction, audit: AuditTables, record: Record) -> None:
+    """Append a record to the chain `main`, in a unit of work that may write."""
+    connection = await session.connection()
+    await connection.run_sync(append, audit, record)
 
 
 def after_commit(session: Transaction, action: Callable[[], None]) -> None:

@@ -12,6 +12,8 @@ from sqlalchemy import BigInteger, Column, Connection, MetaData, PrimaryKeyConst
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.schema import CreateColumn
 
+from services.kernel.data.audit_tables import add_audit_tables
+
 NAMED = 3  # differences that an error names
 VERSIONS = Table(
     "alembic_version",
@@ -213,6 +215,7 @@ _POSTGRES_COLUMNS = (
 def schema_of(base: type[DeclarativeBase]) -> Schema:
     """The schema of a service's models, which its migrations lie beside."""
     add_marker_table(base.metadata)
+    add_audit_tables(base.metadata)
     file = getattr(sys.modules.get(base.__module__), "__file__", None)
     folder = Path(file).parent / "migrations" if file else None
     return Schema(base.metadata, folder if folder is not None and folder.is_dir() else None)

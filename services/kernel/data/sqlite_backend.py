@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.kernel.data.group_commit import GroupCommitWriter
 from services.kernel.data.sqlite_reader import SqliteReader
+from services.kernel.data.writes import Trail
 
 BUSY_TIMEOUT_MS = 5000
 
@@ -46,9 +47,9 @@ class SqliteBackend:
         """Try to write into the file."""
         return await asyncio.to_thread(_probe, self._file) if self._file else ""
 
-    def make_writer(self) -> GroupCommitWriter:
+    def make_writer(self, trail: Trail) -> GroupCommitWriter:
         """A writer with a thread."""
-        return GroupCommitWriter(self._connect_writer, self.engine.dialect)
+        return GroupCommitWriter(self._connect_writer, self.engine.dialect, trail)
 
     def make_reader(self) -> SqliteReader:
         """A reader with threads."""

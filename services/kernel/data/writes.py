@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import Column, Dialect, Executable, Table, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,6 +17,9 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.dml import Insert
 
 from services.kernel.errors import Duplicate, Fenced, RedFireError, Unavailable
+
+if TYPE_CHECKING:
+    from services.kernel.audit.record import Record
 
 MAX_WAITING = 20_000
 LARGEST_GROUP = 512
@@ -108,6 +111,8 @@ class Writer(Protocol):
         depend on their order. A failure breaks its sequence, save Duplicate of a `refusable` one: nothing builds on
         it yet.
 
+        The record of the call that the running code serves is written with the first submission that succeeds.
+
         Raises: Duplicate when a key is taken, RowRefused when the database takes no such row, Fenced when one of
         `fences` has fallen, Unavailable when nothing was done, CommitUnknown when the database was lost during the
         commit and is not back yet.
@@ -117,10 +122,23 @@ class Writer(Protocol):
         """Commit what waits, then stop."""
 
 
+class Trail(Protocol):
+    """The chain of a writer's records (services.kernel.data.audit_chain)."""
+
+    def extend(self, records: "Sequence[Record]") -> list[Write]:
+        """Rows of records for the present transaction."""
+
+    def committed(self) -> None:
+        """The transaction of the last `extend` is committed."""
+
+    def renew(self) -> None:
+        """Nobody knows whether it was."""
+
+
 class Submission:
     """Writes that wait for their commit together."""
 
-    __slots__ = ("fences", "future", "loop", "refusable", "sequence", "writes")
+    __slots__ = ("fences", "future", "loop", "record", "refusable", "sequence", "writes")
 
     def __init__(
         self,
@@ -129,8 +147,10 @@ class Submission:
         sequence: WriteSequence | None,
         refusable: bool,
         fences: Sequence[Fence] = (),
+        record: "Record | None" = None,
     ) -> None:
         self.writes = writes
+        self.record = record
         self.loop = loop
         self.sequence = sequence
         self.refusable = refusable
@@ -161,6 +181,18 @@ class Submission:
         if not (self.refusable and isinstance(error, Duplicate)):
             self.fail_sequence()
         return error
+
+
+def trail_writes(
+    trail: Trail, group: Sequence[Submission], outcomes: Sequence[BaseException | None] | None
+) -> list[Write]:
+    """Rows of the records of a group, at the end of its transaction: of what is committed (None: all of it)."""
+    records = [
+        submission.record
+        for at, submission in enumerate(group)
+        if submission.record is not None and (outcomes is None or outcomes[at] is None)
+    ]
+    return trail.extend(records)
 
 
 def require_room(waiting: int, sequence: WriteSequence | None, closing: bool) -> None:

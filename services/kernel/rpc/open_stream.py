@@ -12,6 +12,7 @@ from services.kernel.policy import MethodPolicy
 from services.kernel.rpc import status
 from services.kernel.rpc.authorization import STALLED_S, Authorizer, StreamGuard
 from services.kernel.rpc.call import Call, Origin, current_call
+from services.kernel.rpc.recording import RecordOpening
 from services.kernel.rpc.source import Source, SourceStream
 
 log = logging.getLogger(__name__)
@@ -104,8 +105,12 @@ def opening(
     running: Gauge,
     ended: Callable[[Call, str], None],
     end_message: Callable[[str], Message] | None,
+    record: RecordOpening,
 ) -> Callable[[Any, Origin], Awaitable[OpenStream]]:
-    """Make `open(request, origin)` of an RPC. `ended` is called once for each call, with its gRPC code."""
+    """Make `open(request, origin)` of an RPC. `ended` is called once for each call, with its gRPC code.
+
+    `record` writes the record of an opening, or of a refusal.
+    """
 
     async def open_stream(request: Any, origin: Origin) -> OpenStream:
         call = origin.call(policy.full_name)
@@ -119,9 +124,15 @@ def opening(
         running.inc()
         code = "INTERNAL"
         try:
-            await authorizer.admit(policy, origin, call)
+            try:
+                await authorizer.admit(policy, origin, call)
+            except RedFireError as error:
+                await record(call, request, origin, error)
+                raise
             check(request)
             opened.guard(authorizer, call, end_message)
+            if policy.audit:
+                await record(call, request, origin, None)
             items = behavior(request, call)
             if not isinstance(items, SourceStream):
                 raise Unsupported(f"{policy.full_name} is not served at this port")

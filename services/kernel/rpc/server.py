@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from services.kernel.audit.draft import Draft, act_of, current_draft
 from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unsupported
 from services.kernel.policy import MethodPolicy, service_policies
 from services.kernel.rpc import status, telemetry
@@ -22,6 +23,7 @@ from services.kernel.rpc.authorization import Authorizer, StreamGuard
 from services.kernel.rpc.call import Call, Origin, current_call
 from services.kernel.rpc.forwarding import Forwarding
 from services.kernel.rpc.open_stream import OpenStream, opening
+from services.kernel.rpc.recording import Recorder
 from services.kernel.rpc.rpc_metrics import rpc_metrics
 from services.kernel.rpc.validation import request_check
 from services.kernel.tasks import within
@@ -68,8 +70,11 @@ class _ByPath(grpc.GenericRpcHandler):
 class Handlers:
     """All RPCs that this process serves."""
 
-    def __init__(self, authorizer: Authorizer, tracing: telemetry.Tracing, forwarding: Forwarding) -> None:
+    def __init__(
+        self, authorizer: Authorizer, tracing: telemetry.Tracing, forwarding: Forwarding, recorder: Recorder
+    ) -> None:
         self._authorizer = authorizer
+        self.recorder = recorder
         self.forwarding = forwarding
         self._tracing = tracing
         self.by_path: dict[str, Handler] = {}
@@ -119,12 +124,11 @@ class Handlers:
     def _opening(self, policy: MethodPolicy, behavior: Any, check: Callable[[Message], None]) -> Any:
         metric, running = rpc_metrics.of(*_labels(policy)), telemetry.streams.labels(*_labels(policy))
 
-        def ended(call: Call, code: str) -> None:
+        def ended(_: Call, code: str) -> None:
             metric.ended(code)
-            if policy.audit:
-                _audit(call, code)
 
-        return opening(policy, behavior, check, self._authorizer, running, ended, _end_message(policy))
+        record = self.recorder.openings(policy)
+        return opening(policy, behavior, check, self._authorizer, running, ended, _end_message(policy), record)
 
     def _unary(
         self,
@@ -137,18 +141,21 @@ class Handlers:
         tracing = self._tracing
         policy_deadline_s = policy.deadline_s
         forwarding, shared = self.forwarding, self.forwarding.shards
+        recorder, act = self.recorder, act_of(policy.full_name) if policy.audit else None
 
         async def unary(request: Any, origin: Origin) -> Any:
             started = time.perf_counter()
             code = "OK"
+            failure: BaseException | None = None
             call = origin.call(policy.full_name)
+            draft = None if act is None else Draft(act, call, request, origin.body)
             if policy_deadline_s is not None:
                 latest = started + policy_deadline_s
                 call.deadline = latest if call.deadline is None else min(call.deadline, latest)
             span = tracing.start(policy.full_name, call.traceparent)
             if span is not None:
                 call.traceparent = tracing.traceparent(span)
-            token = current_call.set(call)
+            token, draft_token = current_call.set(call), current_draft.set(draft)
             try:
                 # Requests between services of this process are made by our own code, of validated ones.
                 service = origin.service if policy.internal else None
@@ -167,7 +174,7 @@ class Handlers:
                     return await answer
                 return await within(answer, call.deadline - time.perf_counter())
             except RedFireError as error:
-                code = status.grpc_code(status.code_of(error)).name
+                code, failure = status.grpc_code(status.code_of(error)).name, error
                 raise
             except TimeoutError:
                 code = "DEADLINE_EXCEEDED"
@@ -180,13 +187,20 @@ class Handlers:
                 log.exception("%s failed", policy.full_name)
                 raise Internal("internal error", request_id=call.request_id) from None
             finally:
-                current_call.reset(token)
-                metric.took(time.perf_counter() - started)
-                metric.ended(code)
-                if span is not None:
-                    tracing.end(span, code)
-                if policy.audit and not call.is_forwarded:
-                    _audit(call, code)
+                try:
+                    # Of an order that was accepted its commit took the record along.
+                    if draft is not None:
+                        if not call.is_forwarded and not (draft.is_recorded and code == "OK"):
+                            await recorder.finish(policy, draft, code, failure)
+                    elif failure is not None and not call.is_forwarded:
+                        await recorder.refused(policy, call, origin, failure)
+                finally:
+                    current_call.reset(token)
+                    current_draft.reset(draft_token)
+                    metric.took(time.perf_counter() - started)
+                    metric.ended(code)
+                    if span is not None:
+                        tracing.end(span, code)
 
         return unary
 
@@ -199,7 +213,7 @@ class Handlers:
         count = rpc_metrics.of(*_labels(policy)).ended
         running = telemetry.streams.labels(*_labels(policy))
         authorizer, forwarding = self._authorizer, self.forwarding
-        end_message = _end_message(policy)
+        end_message, record = _end_message(policy), self.recorder.openings(policy)
 
         async def stream(request: Any, origin: Origin) -> AsyncIterator[Any]:
             code = "OK"
@@ -208,10 +222,16 @@ class Handlers:
             guard: StreamGuard | None = None
             running.inc()
             try:
-                await authorizer.admit(policy, origin, call)
+                try:
+                    await authorizer.admit(policy, origin, call)
+                except RedFireError as error:
+                    await record(call, request, origin, error)
+                    raise
                 task = asyncio.current_task()
                 assert task is not None
                 guard = authorizer.guard(call.identity, task.cancel)
+                if policy.audit:
+                    await record(call, request, origin, None)
                 if policy.service in forwarding.shards:
                     items = forwarding.stream(policy, check, behavior, request, origin, call, guard)
                 else:
@@ -251,8 +271,6 @@ class Handlers:
                     guard.stop()
                 running.dec()
                 count(code)
-                if policy.audit and not call.is_forwarded:
-                    _audit(call, code)
                 try:
                     current_call.reset(token)
                 except ValueError:
@@ -283,12 +301,6 @@ def _end_message(policy: MethodPolicy) -> Callable[[str], Message] | None:
 
 def _labels(policy: MethodPolicy) -> tuple[str, str]:
     return policy.full_name[1:].rpartition("/")[0], policy.name
-
-
-def _audit(call: Call, code: str) -> None:
-    caller = call.identity.user_id or call.identity.service or "anonymous"
-    fields = {"rpc": call.method, "caller": caller, "code": code, "client_address": call.client_address}
-    telemetry.audit(f"{call.method} by {caller}: {code}", fields)
 
 
 def _network_handler(handler: Handler) -> Any:

@@ -31,16 +31,6 @@ loop_lag = Histogram("event_loop_lag_seconds", "How late the event loop is.", bu
 # How long lines of the event loop wait for others.
 GATHERED_S = 0.01
 
-audit_log = logging.getLogger("redfire.audit")
-
-
-def audit(message: str, fields: dict[str, str]) -> None:
-    """Log an action and its caller, straight to the handlers: each order passes here, and needs no file and line."""
-    if audit_log.isEnabledFor(logging.INFO):
-        record = logging.LogRecord(audit_log.name, logging.INFO, "", 0, message, None, None)
-        record.fields = fields
-        audit_log.handle(record)
-
 
 class Tracing:
     """Own spans with parent-based sampling; without a collector there are none and they cost nothing."""

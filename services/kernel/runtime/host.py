@@ -14,6 +14,10 @@ from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 
+from services.kernel.audit_trail.checkpoint import Checkpointer
+from services.kernel.audit_trail.recorder import Recorder
+from services.kernel.audit_trail.signing import FOLDER as AUDIT_FOLDER
+from services.kernel.audit_trail.signing import KEY_FILE, open_key
 from services.kernel.clock import Clock
 from services.kernel.errors import StartError
 from services.kernel.identity.identity import AccessTokens, Identity, ServiceTokens
@@ -33,6 +37,7 @@ from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.revocation_follower import RevocationFollower
 from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.runtime.settings import (
+    AuditSettings,
     IdentitySettings,
     PeersSettings,
     Section,
@@ -108,7 +113,7 @@ class Host:
             _callers(registry),
         )
         tracing = telemetry.Tracing(traced.otlp_endpoint, traced.sample_ratio)
-        self.handlers = Handlers(authorizer, tracing, Forwarding(self.service_tokens))
+        self.handlers = Handlers(authorizer, tracing, Forwarding(self.service_tokens), Recorder())
         self._addresses = settings.of(PeersSettings).addresses
         self.channels = Channels(self.handlers, self.service_tokens, frozenset(names), self._addresses)
         self.tasks = tasks or Tasks()
@@ -130,6 +135,7 @@ class Host:
         self._listeners: list[Any] = []
         self.operations = OperationsServer(self.health, self.lifecycle.failures, self._fetch_keys_now)
         self._health: HealthReporter | None = None
+        self._checkpointer: Checkpointer | None = None
 
     @property
     def address(self) -> str:
@@ -177,6 +183,9 @@ class Host:
         await self.operations.start(where.host, where.ops_port, where.reuse_port)
         self.tasks.supervise("kernel.health", self._health.run)
         self.tasks.supervise("kernel.databases", self._probe_databases)
+        self._checkpointer = self._make_checkpointer()
+        if self._checkpointer is not None:
+            self.tasks.supervise("kernel.audit", self._checkpointer.run)
         self.tasks.supervise("kernel.loop_lag", _measure_lag)
         for name in self.names:
             telemetry.service_info.labels(name, VERSION).set(1)
@@ -213,6 +222,8 @@ class Host:
         await self.channels.close()
         await self.handlers.forwarding.close()
         await self.resources.close()
+        if self._checkpointer is not None:
+            await self._checkpointer.close()
         for database in self.resources.databases:
             await database.close()
         self.resources.tracing.close()
@@ -236,6 +247,15 @@ class Host:
         while True:
             await asyncio.gather(*(database.probe() for database in self.resources.databases))
             await asyncio.sleep(PROBE_INTERVAL_S)
+
+    def _make_checkpointer(self) -> Checkpointer | None:
+        if not self.resources.databases:
+            return None
+        folder = self.data_dir / AUDIT_FOLDER
+        chosen = self.settings.of(AuditSettings)
+        key = open_key(chosen.signing_key_file or folder / KEY_FILE)
+        by_name = self.resources.databases_by_name
+        return Checkpointer(by_name, key, folder, chosen.checkpoint_records, chosen.checkpoint_interval_s)
 
     async def _fetch_keys_now(self) -> Sequence[Any]:
         return await self._fetch_keys()

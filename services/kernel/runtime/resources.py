@@ -143,10 +143,15 @@ class Resources:
         """Databases of all services."""
         return list(self._databases.values())
 
+    def databases_by_name(self) -> Mapping[str, Database]:
+        """Databases by their services."""
+        return dict(self._databases)
+
     def database(self, name: str, base: type[DeclarativeBase], is_required: bool = True) -> Database:
         """A service's database; asked again, the same. A required one is to be writable for the service to serve."""
         if name not in self._databases:
             database = self._databases[name] = open_database(self.settings, name, base)
+            self.handlers.recorder.add(name, database)
             if not is_required:
                 return database
             self.lifecycle.ready_when(name, "its database to be writable", lambda: database.writable)

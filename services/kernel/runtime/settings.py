@@ -249,6 +249,22 @@ class RedisSettings(BaseSection):
         return value
 
 
+class AuditSettings(BaseSection):
+    """Checkpoints of the record of every act."""
+
+    section = "audit"
+    checkpoint_records: int = Field(
+        default=1000, ge=1, le=1_000_000, description="Records of a database after which a signed checkpoint follows."
+    )
+    checkpoint_interval_s: float = Field(
+        default=60.0, ge=1, le=86400, description="Longest time between a record and a signed checkpoint, seconds."
+    )
+    signing_key_file: Path | None = Field(
+        default=None,
+        description="The key that signs checkpoints, the same for all replicas; by default one in the data folder.",
+    )
+
+
 KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
     PlatformSettings,
     ServerSettings,
@@ -258,6 +274,7 @@ KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
     DatabaseSettings,
     EventsSettings,
     RedisSettings,
+    AuditSettings,
 )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services.kernel.audit.draft import joining
 from services.kernel.data.writes import Fence, Write, Writer, WriteSequence
 from services.kernel.errors import CommitUnknown, Duplicate, Fenced, RedFireError, ShardMoved, Unavailable
 from services.kernel.shards.ownership import shard_of
@@ -162,6 +163,8 @@ class CommitLog:
         updates = self._updates(changes)
         events = self._events.writes(changes)
         writes = self._writes(changes, updates, shard_log.fence.shard, before) + events
+        if (draft := joining()) is not None and not draft.resource and (orders := changes.created or changes.orders):
+            draft.resource = f"orders/{next(iter(orders))}"
         if updates:
             shard_log.sequence = self.sequence
         try:

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import create_engine, select
 
 from services.kernel.data import group_commit as writer_module
+from services.kernel.data.audit_chain import Chain
+from services.kernel.data.audit_tables import AuditTables
 from services.kernel.data.database import Database
 from services.kernel.data.group_commit import GroupCommitWriter
 from services.kernel.data.sqlite_batch import BatchWriter
@@ -35,7 +37,7 @@ async def test_an_unreachable_database_fails_its_group_and_sequences_and_serves_
             raise OSError("gone")
         return sqlite3.connect(f"{tmp_path}/cups.sqlite", isolation_level=None, check_same_thread=False)
 
-    writer, sequence = GroupCommitWriter(connect, engine.dialect), WriteSequence()
+    writer, sequence = GroupCommitWriter(connect, engine.dialect, Chain(AuditTables(Base.metadata))), WriteSequence()
     assert await outcomes(writer.submit([cup("a")], sequence), writer.submit([cup("b")])) == ["Unavailable"] * 2
     assert sequence.broken
     away = False
