@@ -108,6 +108,9 @@ class BacktestAttacker(CtaTemplate):
     author = "test"
     done = False
 
+    def on_init(self):
+        pass
+
     def on_bar(self, bar):
         if self.done:
             return
@@ -142,7 +145,13 @@ def serve(world, tmp_path):
     (folder / "backtest.py").write_text(BACKTEST)
 
     def run(**settings):
-        values = {"strategies_dir": folder, "sandbox": "on", "callback_timeout_s": 30.0, **settings}
+        values = {
+            "strategies_dir": folder,
+            "sandbox": "on",
+            "callback_timeout_s": 30.0,
+            "import_timeout_s": 300.0,
+            **settings,
+        }
         return platform("strategy", settings={"strategy": values}, fakes=world.fakes(), data_dir=tmp_path / "data")
 
     return run
@@ -170,6 +179,16 @@ async def ticks_until(world, condition, timeout_s):
     return await until(step, timeout_s, 1.0)
 
 
+async def run(client, class_name, **parameters) -> str:
+    """Create and start; returns the id once it is running and receives ticks, on a slow machine too."""
+    made = await client.create(class_name, **parameters)
+    before = len(client.world.market.streams)
+    await client.start(made.strategy_id)
+    await client.until_status(made.strategy_id, "RUNNING", 240)
+    await until(lambda: len(client.world.market.streams) > before, 60)
+    return str(made.strategy_id)
+
+
 async def is_at(client, strategy_id, status) -> bool:
     return (await client.get(strategy_id)).status == status
 
@@ -183,8 +202,8 @@ async def test_attacks_of_a_strategy_are_refused_and_its_log_says_so(world, serv
     names += ["fork", "session"]
     async with serve() as p:
         client = await client_of(p, world)
-        honest = await client.run("Honest")
-        made = {name: await client.run("Attacker", attack=name) for name in names}
+        honest = await run(client, "Honest")
+        made = {name: await run(client, "Attacker", attack=name) for name in names}
         assert len(workers(p)) == 1
         for name, strategy_id in made.items():
             await ticks_until(world, lambda s=strategy_id: is_at(client, s, pb.STRATEGY_STATUS_ERROR), 180)
@@ -202,7 +221,7 @@ async def test_attacks_of_a_strategy_are_refused_and_its_log_says_so(world, serv
 async def test_each_owner_has_a_worker_and_a_user_of_their_own(world, serve):
     async with serve() as p:
         clients = [await client_of(p, world), StrategyClient(world, p.identity())]
-        running = [await client.run("Honest") for client in clients]
+        running = [await run(client, "Honest") for client in clients]
         pids = workers(p)
         assert len(pids) == 2
         if detect().separate_users:
@@ -221,7 +240,7 @@ async def test_each_owner_has_a_worker_and_a_user_of_their_own(world, serve):
 async def test_a_strategy_that_fills_the_disk_is_ended_and_what_it_wrote_is_deleted(world, serve, tmp_path):
     async with serve(worker_disk_bytes=8 << 20) as p:
         client = await client_of(p, world)
-        strategy_id = await client.run("Filler")
+        strategy_id = await run(client, "Filler")
         home = tmp_path / "data" / "strategy" / "home" / client.user.user_id
         await ticks_until(world, lambda: is_at(client, strategy_id, pb.STRATEGY_STATUS_ERROR), 300)
         assert "on the disk" in (await client.get(strategy_id)).error
