@@ -44,7 +44,7 @@ class AuthApi(SecondFactorApi, rpc.AuthServiceServicer):
 
     async def Login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
         """Logs in."""
-        client = Client(call.client_address, call.user_agent)
+        client = Client(call.client_address, call.user_agent, call.device_token)
         return convert.login_to_pb(await self._sessions.login(request.username, request.password, request.code, client))
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, call: Call) -> pb.RefreshTokenResponse:

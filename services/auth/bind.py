@@ -8,6 +8,7 @@ from services.auth import models
 from services.auth.api import AuthApi
 from services.auth.api_keys.repository import ApiKeyRepository
 from services.auth.api_keys.service import ApiKeyService
+from services.auth.devices import Devices
 from services.auth.key_ring import KeyRing
 from services.auth.maintenance import Maintenance
 from services.auth.repository import AuthRepository
@@ -35,6 +36,8 @@ def bind(context: ServiceContext) -> None:
     keys_dir = settings.value.keys_dir or context.data_dir / "auth" / "keys"
     keys = KeyRing(keys_dir, lambda: clock.now_ns() / 1e9)
     keys.open()
+    devices = Devices(keys_dir, clock)
+    devices.open()
     database = context.database("auth", models.Base)
     events = SessionEvents(context.outbox(database, models.OutboxRow))
     auth = database.repositories(partial(AuthRepository, events=events))
@@ -47,7 +50,7 @@ def bind(context: ServiceContext) -> None:
     step_up = StepUp(auth, users, throttle, second_factor, settings, clock)
     api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, step_up, settings, clock)
     sessions = SessionService(
-        auth, users, api_keys, AccessTokenMint(keys), feed, throttle, second_factor, settings, clock
+        auth, users, api_keys, AccessTokenMint(keys), feed, throttle, devices, second_factor, settings, clock
     )
     maintenance = Maintenance(keys, auth, clock, context.run_blocking)
     context.serve(AuthApi(sessions, step_up, second_factor, users, api_keys, keys, feed, clock))

@@ -21,6 +21,7 @@ def login_to_pb(tokens: Tokens) -> pb.LoginResponse:
         refresh_expires_in=tokens.refresh_expires_in_s,
         session_id=tokens.session_id,
         must_enroll_second_factor=tokens.must_enroll,
+        device_token=tokens.device_token,
     )
 
 

@@ -1,11 +1,13 @@
 """Rules of sessions: how they begin, go on and end, and how services act for users."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from redfire.reasons import Reason
 
 from services.auth.api_keys.service import ApiKeyService
+from services.auth.devices import Devices
 from services.auth.repository import AuthRepository
 from services.auth.revocations.feed import RevocationFeed
 from services.auth.second_factor.service import SecondFactorService
@@ -21,9 +23,9 @@ from services.auth.session import (
 )
 from services.auth.settings import AuthSettings
 from services.auth.shared_throttle import SharedThrottle
-from services.auth.throttle import network_of
 from services.auth.tokens import AccessTokenMint, hash_of, new_secret
 from services.auth.user_client import UserClient
+from services.kernel.client_network import network_of
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Denied, NotFound, Unauthenticated
@@ -91,6 +93,7 @@ class SessionService:
         mint: AccessTokenMint,
         feed: RevocationFeed,
         throttle: SharedThrottle,
+        devices: Devices,
         second_factor: SecondFactorService,
         settings: LiveSettings[AuthSettings],
         clock: Clock,
@@ -101,6 +104,7 @@ class SessionService:
         self._mint = mint
         self._feed = feed
         self._throttle = throttle
+        self._devices = devices
         self._second_factor = second_factor
         self._settings = settings
         self._clock = clock
@@ -109,22 +113,25 @@ class SessionService:
         """A new session; `code` is the second factor's.
 
         Raises: InvalidCredentials for a wrong name or password alike; where the password was right AccountInactive,
-        EmailNotVerified, SecondFactorRequired, WrongCode; TooManyLogins.
+        EmailNotVerified, SecondFactorRequired, WrongCode; TooManyLogins. A device with the token of an earlier
+        login by this name is slowed by its own failures alone.
         """
         started = self._clock.now()
-        await self._throttle.admit(username, client.address)
+        device = self._devices.find(client.device_token, username)
+        await self._throttle.admit(username, client.address, device)
         try:
             user = await self._users.verify_password(username, password)
         except Unauthenticated:
-            await self._throttle.failed(username, client.address)
+            await self._throttle.failed(username, client.address, device)
             raise InvalidCredentials from None
-        await self._throttle.succeeded(username, client.address)
+        await self._throttle.succeeded(username, client.address, device)
         if not user.active:
             raise AccountInactive
         if user.must_verify_email:
             raise EmailNotVerified(remedy="POST /api/users/email:sendVerification")
         await self._second_factor.require(user.user_id, code)
-        return await self._begin(user, started, client)
+        tokens = await self._begin(user, started, client)
+        return replace(tokens, device_token=client.device_token if device else self._devices.make(username))
 
     async def refresh_token(self, token: str) -> Tokens:
         """New tokens for the same session, with the user's present role.

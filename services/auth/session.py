@@ -11,6 +11,7 @@ class Client:
 
     address: str
     user_agent: str
+    device_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Tokens:
     session_id: str
     # A second factor is demanded, and there is none.
     must_enroll: bool = False
+    device_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,22 @@ are used up. Times are Redis's own: the clocks of replicas differ.
 """
 
 from services.auth.settings import AuthSettings
-from services.auth.throttle import KNOWN_FOR_S, LoginThrottle, TooManyLogins, name_of, network_of
+from services.auth.throttle import KNOWN_FOR_S, LoginThrottle, TooManyLogins, name_of
+from services.kernel.client_network import network_of
 from services.kernel.redis.shared import Redis, RedisUnavailable, Script, key_part
 from services.kernel.runtime.live_settings import LiveSettings
 
-# KEYS: failures of the pair, the address and the name; the pair's mark of an owner who logged in from there lately.
-# ARGV: the step, the mark's life in ms; then of each of the three: free failures, longest pause, time to forget (ms).
+# KEYS: failures of the pair, the address and the name, or of a known device alone; then the pair's mark of an owner who
+# logged in from there lately. ARGV: the step, the mark's life in ms; then of each: free failures, longest pause, time
+# to forget (ms).
 # A record is a hash: f failures, counted at c, no attempt before n. The rules are as in services/auth/throttle.py.
 _SCRIPT = Script("""
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local is_known = redis.call('EXISTS', KEYS[4]) == 1
+local mark = KEYS[#KEYS]
+local is_known = redis.call('EXISTS', mark) == 1
 local records = {}
-for i = 1, 3 do
+for i = 1, #KEYS - 1 do
   if i < 3 or not is_known then
     local rule = {key = KEYS[i], free = tonumber(ARGV[3 * i]), longest = tonumber(ARGV[3 * i + 1])}
     rule.forget = tonumber(ARGV[3 * i + 2])
@@ -65,7 +68,7 @@ for i, rule in ipairs(records) do
 end
 if ARGV[1] == 'succeeded' then
   redis.call('DEL', KEYS[1])
-  redis.call('SET', KEYS[4], '1', 'PX', ARGV[2])
+  redis.call('SET', mark, '1', 'PX', ARGV[2])
 end
 return '0'
 """)
@@ -79,38 +82,40 @@ class SharedThrottle:
         self._redis = redis
         self._settings = settings
 
-    async def admit(self, username: str, client_address: str) -> None:
+    async def admit(self, username: str, client_address: str, device: str = "") -> None:
         """Raises TooManyLogins, with the time to wait."""
-        self._own.admit(username, client_address)
-        wait_s = await self._count("admit", username, client_address)
+        self._own.admit(username, client_address, device)
+        wait_s = await self._count("admit", username, client_address, device)
         if wait_s > 0:
-            self._own.withdraw(username, client_address)
+            self._own.withdraw(username, client_address, device)
             raise TooManyLogins(retry_after_s=wait_s)
 
-    async def failed(self, username: str, client_address: str) -> None:
+    async def failed(self, username: str, client_address: str, device: str = "") -> None:
         """The password was wrong, or there is no such name: it counts alike."""
-        self._own.failed(username, client_address)
-        await self._count("failed", username, client_address)
+        self._own.failed(username, client_address, device)
+        await self._count("failed", username, client_address, device)
 
-    async def succeeded(self, username: str, client_address: str) -> None:
+    async def succeeded(self, username: str, client_address: str, device: str = "") -> None:
         """The password was right."""
-        self._own.succeeded(username, client_address)
-        await self._count("succeeded", username, client_address)
+        self._own.succeeded(username, client_address, device)
+        await self._count("succeeded", username, client_address, device)
 
-    async def _count(self, step: str, username: str, client_address: str) -> float:
+    async def _count(self, step: str, username: str, client_address: str, device: str) -> float:
         """Seconds to wait by what all replicas counted; 0 while Redis does not answer."""
         if not self._redis.available:
             return 0.0
         name, network = key_part(name_of(username)), key_part(network_of(client_address))
         # One slot of a cluster: a script is run by one server.
         prefix = f"{self._redis.prefix}{{login}}:"
-        keys = (f"{prefix}pair:{name}:{network}", f"{prefix}address:{network}", f"{prefix}name:{name}")
         s = self._settings.value
-        rules = (
+        keys: tuple[str, ...] = (f"{prefix}pair:{name}:{network}", f"{prefix}address:{network}", f"{prefix}name:{name}")
+        rules: tuple[tuple[int, float, float], ...] = (
             (s.login_free_failures, s.login_max_delay_s, s.login_forget_s),
             (s.login_address_free_failures, s.login_address_max_delay_s, s.login_forget_s / 10),
             (s.login_account_free_failures, s.login_account_max_delay_s, s.login_forget_s),
         )
+        if device:
+            keys, rules = (f"{prefix}device:{device}",), rules[:1]
         numbers = [
             n for free, longest_s, forget_s in rules for n in (free, int(longest_s * 1000), int(forget_s * 1000))
         ]

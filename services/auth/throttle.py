@@ -3,14 +3,15 @@
 Three counts, each with failures that are free, then a pause that doubles from one second up to a limit:
 a name from one address (strict), an address whatever the names (wide, offices share one), and a name from anywhere
 (gentle, and not for addresses from where its owner logged in lately: nobody can be locked out from elsewhere).
+A device from which the owner has logged in has a count of its own instead of all three: nobody can lock it out.
 """
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from services.auth.settings import AuthSettings
 from services.kernel.cache import TtlCache
+from services.kernel.client_network import network_of
 from services.kernel.clock import Clock
 from services.kernel.errors import ResourceExhausted
 from services.kernel.runtime.live_settings import LiveSettings
@@ -95,44 +96,51 @@ class LoginThrottle:
         self._pairs = FailureCount()
         self._addresses = FailureCount()
         self._names = FailureCount()
+        self._devices = FailureCount()
         self._known: TtlCache[str, bool] = TtlCache(MAX_KEYS, KNOWN_FOR_S, clock)
 
-    def admit(self, username: str, client_address: str) -> None:
-        """Raises TooManyLogins, with the time to wait."""
+    def admit(self, username: str, client_address: str, device: str = "") -> None:
+        """Raises TooManyLogins, with the time to wait. `device` is one that is known for this name, or empty."""
         now = self._clock.monotonic()
-        counts = self._counts(username, client_address)
+        counts = self._counts(username, client_address, device)
         wait_s = max(count.wait_s(key, now) for count, key, _ in counts)
         if wait_s > 0:
             raise TooManyLogins(retry_after_s=round(wait_s, 3))
         for count, key, rule in counts:
             count.claim(key, now, rule)
 
-    def withdraw(self, username: str, client_address: str) -> None:
+    def withdraw(self, username: str, client_address: str, device: str = "") -> None:
         """The attempt that was admitted is not made."""
         now = self._clock.monotonic()
-        for count, key, _ in self._counts(username, client_address):
+        for count, key, _ in self._counts(username, client_address, device):
             count.release(key, now)
 
-    def failed(self, username: str, client_address: str) -> None:
+    def failed(self, username: str, client_address: str, device: str = "") -> None:
         """The password was wrong, or there is no such name: it counts alike."""
         now = self._clock.monotonic()
-        for count, key, rule in self._counts(username, client_address):
+        for count, key, rule in self._counts(username, client_address, device):
             count.add(key, now, rule)
 
-    def succeeded(self, username: str, client_address: str) -> None:
+    def succeeded(self, username: str, client_address: str, device: str = "") -> None:
         """The password was right."""
         now = self._clock.monotonic()
-        for count, key, _ in self._counts(username, client_address):
+        for count, key, _ in self._counts(username, client_address, device):
             count.release(key, now)
         pair = _pair(username, client_address)
-        self._pairs.forget(pair)
+        if device:
+            self._devices.forget(device)
+        else:
+            self._pairs.forget(pair)
         self._known.put(pair, True)
 
-    def _counts(self, username: str, client_address: str) -> list[tuple[FailureCount, str, _Rule]]:
+    def _counts(self, username: str, client_address: str, device: str) -> list[tuple[FailureCount, str, _Rule]]:
         s = self._settings.value
+        strict = _Rule(s.login_free_failures, s.login_max_delay_s, s.login_forget_s)
+        if device:
+            return [(self._devices, device, strict)]
         pair = _pair(username, client_address)
         counts = [
-            (self._pairs, pair, _Rule(s.login_free_failures, s.login_max_delay_s, s.login_forget_s)),
+            (self._pairs, pair, strict),
             (
                 self._addresses,
                 network_of(client_address),
@@ -152,16 +160,3 @@ def name_of(username: str) -> str:
 
 def _pair(username: str, client_address: str) -> str:
     return f"{name_of(username)}|{network_of(client_address)}"
-
-
-def network_of(client_address: str) -> str:
-    """The address, of IPv6 the /64 that one household has."""
-    try:
-        address = ipaddress.ip_address(client_address)
-    except ValueError:
-        return client_address
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-    return str(address)

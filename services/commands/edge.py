@@ -8,6 +8,7 @@ from services.commands.self_signed import self_signed
 from services.commands.up_options import UpOptions
 from services.kernel.errors import StartError
 from services.kernel.policy import descriptor_file, descriptor_set
+from services.kernel.runtime.settings import LimitSettings
 from services.mesh.contract import Contract
 from services.mesh.edge.options import EdgeOptions, RateLimits
 from services.mesh.envoy import EnvoyFailed, EnvoyProcess, PortInUse, require_free
@@ -44,7 +45,7 @@ def edge(
         tls_key=key,
         trusted_hops=up.edge.trusted_hops,
         source_connections=up.edge.source_connections,
-        rate_limits=RateLimits() if up.rate_limits else None,
+        rate_limits=_rate_limits(up.limits) if up.limits.calls else None,
     )
     contract = Contract(descriptor_set())
     return EnvoyProcess(contract, options, folder, edge_token=token, on_replaced=on_replaced)
@@ -94,6 +95,13 @@ def _certificate(settings: EdgeSettings, folder: Path, host: str) -> tuple[str, 
     if settings.tls_cert is None or settings.tls_key is None:
         return "", ""
     return str(settings.tls_cert.absolute()), str(settings.tls_key.absolute())
+
+
+def _rate_limits(limits: LimitSettings) -> RateLimits:
+    """A session's limits are its user's: services count all sessions and keys of a user together."""
+    return RateLimits(
+        default=limits.calls_per_minute, trading=limits.trading_calls_per_minute, total=limits.all_calls_per_minute
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -25,7 +25,7 @@ from services.kernel.errors import StartError
 from services.kernel.rpc import telemetry
 from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
-from services.kernel.runtime.settings import Settings, TelemetrySettings
+from services.kernel.runtime.settings import LimitSettings, Settings, TelemetrySettings
 from services.mesh.settings import EdgeSettings
 
 REPLICATED = [name for name, service in registry.SERVICES.items() if service.replicated]
@@ -105,6 +105,7 @@ def up(
         ("edge", "tls_key", tls_key),
         ("edge", "tls_self_signed", tls_self_signed),
         ("edge", "trusted_hops", trusted_hops),
+        ("limits", "calls", None if rate_limits == "on" else False),
     ):
         if value is not None:
             flags.setdefault(section, {})[key] = value
@@ -121,7 +122,7 @@ def up(
     check_tls(at_edge, host, insecure=insecure)
     check_port(host, port)
     options = UpOptions(
-        host, port, data_dir.absolute(), config, at_edge, rate_limits == "on", demo, not no_migrate, replicas or 1
+        host, port, data_dir.absolute(), config, at_edge, loaded.of(LimitSettings), demo, not no_migrate, replicas or 1
     )
     if processes:
         from services.commands.processes import platform

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.kernel.runtime.settings import LimitSettings
 from services.mesh.settings import EdgeSettings
 
 
@@ -15,7 +16,7 @@ class UpOptions:
     data_dir: Path
     config: Path | None
     edge: EdgeSettings
-    rate_limits: bool
+    limits: LimitSettings
     demo: bool
     migrate: bool
     replicas: int

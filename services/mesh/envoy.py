@@ -171,7 +171,7 @@ class EnvoyProcess:
         write_atomically(self._folder / name, text.encode())
 
     def _admin_socket(self) -> Path:
-        """The admin interface is never a port: whoever reaches it reads and ends all that passes."""
+        """The admin interface is never a port: who reaches it reads and ends all that passes."""
         if len(str(self._admin)) > UNIX_PATH_LIMIT:
             self._runtime_folder = Path(tempfile.mkdtemp(prefix="redfire-", dir=_short_folder()))  # 0700
             self._admin = self._runtime_folder / "admin.sock"

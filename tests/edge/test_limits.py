@@ -15,7 +15,7 @@ from tests.edge.conftest import options_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMITS = RateLimits(default=5, auth=2, trading=8, total=12, unverified=30)
+LIMITS = RateLimits(default=5, auth=2, device=3, devices=5, trading=8, total=12, unverified=30)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -62,6 +62,17 @@ async def test_made_up_api_keys_do_not_make_up_quotas(backend: Backend, http: ht
 async def test_logins_go_by_address_whatever_token_is_sent(backend: Backend, http: httpx.AsyncClient) -> None:
     assert await passed(http, "POST", "/api/users/login", 2, backend.bearer("alice")) == LIMITS.auth
     assert await passed(http, "POST", "/api/users/register", 1, backend.bearer("bob")) == 0
+
+
+async def test_devices_that_logged_in_before_are_counted_apart_from_strangers_at_their_address(
+    backend: Backend, http: httpx.AsyncClient
+) -> None:
+    assert await passed(http, "POST", "/api/users/login", 4, {}) == LIMITS.auth
+    assert await passed(http, "POST", "/api/users/login", 4, {"x-device-token": "one"}) == LIMITS.device
+    # Nobody knows here whether there is such a device: of made-up ones an address has no more than so many.
+    made_up = [await passed(http, "POST", "/api/users/login", 1, {"x-device-token": f"{n}"}) for n in range(5)]
+    assert sum(made_up) == LIMITS.devices - LIMITS.device
+    assert await passed(http, "POST", "/api/users/login", 1, {}) == 0
 
 
 async def test_all_classes_together_have_a_total(backend: Backend, http: httpx.AsyncClient) -> None:

@@ -289,3 +289,23 @@ TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 def test_a_traceparent_is_taken_only_where_it_is_one(given, taken):
     own = Origin({"traceparent": given}).call("/x").traceparent
     assert own == taken if taken else own != given and len(own) == len(TRACE)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("0198-a.b_c:d/e+f=@g", True),
+        ("r" * 3000, True),
+        ("", False),
+        ("é", False),
+        ("a b", False),
+        ('"><script>', False),
+        ("a\x1b[31m", False),
+        ("${jndi:x}", False),
+        ("-rf", False),
+    ],
+)
+def test_a_request_id_is_taken_only_where_it_is_one(given, taken):
+    own = Origin({"x-request-id": given}).call("/x").request_id
+    assert own and len(own) <= 128
+    assert given.startswith(own) is taken

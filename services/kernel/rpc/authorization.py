@@ -19,7 +19,7 @@ from services.kernel.identity.identity import (
 )
 from services.kernel.identity.revocations import Revocations
 from services.kernel.policy import MethodPolicy
-from services.kernel.rpc.call import Call, Origin
+from services.kernel.rpc.call import HOP_KEY, Call, Origin
 
 VerifyApiKey = Callable[[str, str], Awaitable[Identity]]
 
@@ -54,6 +54,8 @@ class Authorizer:
         """
         if (address := origin.text("x-envoy-external-address")) and self._service_tokens.is_edge(origin.text(EDGE_KEY)):
             call.client_address = address
+            # Where another replica forwarded the call, that one has counted it.
+            call.is_from_edge = not origin.text(HOP_KEY)
         service = self._service(origin)
         if policy.internal:
             if service is None:

@@ -10,6 +10,8 @@ from services.kernel.errors import Unauthenticated
 from services.kernel.identifiers import REQUEST_ID_LENGTH, new_id
 from services.kernel.identity.identity import ANONYMOUS, Identity
 
+HOP_KEY = "x-redfire-hop"
+"""Metadata by which a replica knows a call that another one forwarded."""
 _TRACEPARENT = re.compile("(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?![^-])")
 
 
@@ -23,9 +25,13 @@ class Call:
     traceparent: str = ""
     client_address: str = ""
     user_agent: str = ""
+    # What an earlier login gave to this device.
+    device_token: str = ""
     deadline: float | None = None
     # Another replica answers it.
     is_forwarded: bool = False
+    # It came by the edge, to this process first.
+    is_from_edge: bool = False
 
     @property
     def user_id(self) -> str:
@@ -39,6 +45,8 @@ class Call:
         """The trace that this call belongs to, 32 hex digits."""
         return self.traceparent[3:35]
 
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]*")
 
 # The call that the running code serves: peers are called with its deadline, request id and trace.
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
@@ -71,10 +79,11 @@ class Origin:
             return Call(method, request_id=parent.request_id, traceparent=parent.traceparent, deadline=self.deadline)
         return Call(
             method=method,
-            request_id=self.text("x-request-id")[:REQUEST_ID_LENGTH] or new_id(),
+            request_id=_valid_request_id(self.text("x-request-id")) or new_id(),
             traceparent=_valid_traceparent(self.text("traceparent")) or new_traceparent(),
             client_address=_host(self.peer),
             user_agent=self.text("user-agent")[:256],
+            device_token=self.text("x-device-token"),
             deadline=self.deadline,
         )
 
@@ -82,6 +91,12 @@ class Origin:
 def new_traceparent() -> str:
     """A new trace that is not sampled (W3C Trace Context)."""
     return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00"
+
+
+def _valid_request_id(value: str) -> str:
+    # It goes into logs, answers and the database. Whatever a client means by it, it needs no more than these.
+    value = value[:REQUEST_ID_LENGTH]
+    return value if _REQUEST_ID.fullmatch(value) else ""
 
 
 def _valid_traceparent(value: str) -> str:

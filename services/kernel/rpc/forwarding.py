@@ -33,11 +33,11 @@ from services.kernel.identity.identity import EDGE_KEY, SERVICE_KEY, ServiceToke
 from services.kernel.policy import MethodPolicy
 from services.kernel.rpc import status
 from services.kernel.rpc.authorization import StreamGuard
-from services.kernel.rpc.call import Call, Origin
+from services.kernel.rpc.call import HOP_KEY, Call, Origin
 from services.kernel.rpc.replica_channels import ReplicaChannels
 from services.kernel.shards.ownership import ALL_SHARDS, Ownership, shard_of
 
-HOP_KEY, SHARD_KEY = "x-redfire-hop", "x-redfire-shard"
+SHARD_KEY = "x-redfire-shard"
 WAIT_S = 2.0
 """Time that a call waits for its shard to be served somewhere."""
 HOP_WAIT_S = 0.5

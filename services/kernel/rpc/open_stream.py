@@ -14,6 +14,7 @@ from services.kernel.rpc.authorization import STALLED_S, Authorizer, StreamGuard
 from services.kernel.rpc.call import Call, Origin, current_call
 from services.kernel.rpc.recording import RecordOpening
 from services.kernel.rpc.source import Source, SourceStream
+from services.kernel.rpc.user_limits import UserLimits
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Gauge(Protocol):
 class OpenStream:
     """An admitted stream: a source that ends when its caller's session does. To be closed, with a gRPC code."""
 
-    __slots__ = ("_guard", "_last", "_method", "_on_close", "_on_ready", "_source", "error")
+    __slots__ = ("_guard", "_last", "_method", "_on_close", "_on_ready", "_release", "_source", "error")
 
     def __init__(self, method: str, on_close: Callable[[str], None]) -> None:
         self.error: RedFireError | None = None
@@ -39,6 +40,7 @@ class OpenStream:
         self._method = method
         self._on_close = on_close
         self._on_ready: Callable[[], None] | None = None
+        self._release: Callable[[], None] | None = None
         self._source: Source | None = None
         self._guard: StreamGuard | None = None
         self._last = b""
@@ -76,7 +78,13 @@ class OpenStream:
             self._guard.stop()
         if self._source is not None:
             self._source.close()
+        if self._release is not None:
+            self._release()
         self._on_close(code)
+
+    def on_close(self, release: Callable[[], None]) -> None:
+        """Have something called when the stream has ended."""
+        self._release = release
 
     def carry(self, source: Source) -> None:
         """Carry the messages of a source."""
@@ -102,6 +110,7 @@ def opening(
     behavior: Callable[[Any, Call], Any],
     check: Callable[[Message], None],
     authorizer: Authorizer,
+    limits: UserLimits,
     running: Gauge,
     ended: Callable[[Call, str], None],
     end_message: Callable[[str], Message] | None,
@@ -129,6 +138,7 @@ def opening(
             except RedFireError as error:
                 await record(call, request, origin, error)
                 raise
+            opened.on_close(limits.open_stream(policy, call))
             check(request)
             opened.guard(authorizer, call, end_message)
             if policy.audit:

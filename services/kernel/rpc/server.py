@@ -25,6 +25,7 @@ from services.kernel.rpc.forwarding import Forwarding
 from services.kernel.rpc.open_stream import OpenStream, opening
 from services.kernel.rpc.recording import Recorder
 from services.kernel.rpc.rpc_metrics import rpc_metrics
+from services.kernel.rpc.user_limits import UserLimits
 from services.kernel.rpc.validation import request_check
 from services.kernel.tasks import within
 
@@ -71,10 +72,16 @@ class Handlers:
     """All RPCs that this process serves."""
 
     def __init__(
-        self, authorizer: Authorizer, tracing: telemetry.Tracing, forwarding: Forwarding, recorder: Recorder
+        self,
+        authorizer: Authorizer,
+        tracing: telemetry.Tracing,
+        forwarding: Forwarding,
+        recorder: Recorder,
+        limits: UserLimits,
     ) -> None:
         self._authorizer = authorizer
         self.recorder = recorder
+        self._limits = limits
         self.forwarding = forwarding
         self._tracing = tracing
         self.by_path: dict[str, Handler] = {}
@@ -127,8 +134,8 @@ class Handlers:
         def ended(_: Call, code: str) -> None:
             metric.ended(code)
 
-        record = self.recorder.openings(policy)
-        return opening(policy, behavior, check, self._authorizer, running, ended, _end_message(policy), record)
+        record, limits, end = self.recorder.openings(policy), self._limits, _end_message(policy)
+        return opening(policy, behavior, check, self._authorizer, limits, running, ended, end, record)
 
     def _unary(
         self,
@@ -138,7 +145,7 @@ class Handlers:
     ) -> Unary:
         metric = rpc_metrics.of(*_labels(policy))
         admit, admit_service = self._authorizer.admit, self._authorizer.admit_service
-        tracing = self._tracing
+        tracing, within_limits = self._tracing, self._limits.admit
         policy_deadline_s = policy.deadline_s
         forwarding, shared = self.forwarding, self.forwarding.shards
         recorder, act = self.recorder, act_of(policy.full_name) if policy.audit else None
@@ -163,6 +170,8 @@ class Handlers:
                     admit_service(policy, service, call)
                 else:
                     await admit(policy, origin, call)
+                    if call.is_from_edge:
+                        within_limits(policy, call)
                 answer: Coroutine[Any, Any, Any]
                 if policy.service in shared:
                     answer = forwarding.unary(policy, check, behavior, request, origin, call)
@@ -212,7 +221,7 @@ class Handlers:
     ) -> Stream:
         count = rpc_metrics.of(*_labels(policy)).ended
         running = telemetry.streams.labels(*_labels(policy))
-        authorizer, forwarding = self._authorizer, self.forwarding
+        authorizer, forwarding, limits = self._authorizer, self.forwarding, self._limits
         end_message, record = _end_message(policy), self.recorder.openings(policy)
 
         async def stream(request: Any, origin: Origin) -> AsyncIterator[Any]:
@@ -220,6 +229,7 @@ class Handlers:
             call = origin.call(policy.full_name)
             token = current_call.set(call)
             guard: StreamGuard | None = None
+            release: Callable[[], None] | None = None
             running.inc()
             try:
                 try:
@@ -227,6 +237,7 @@ class Handlers:
                 except RedFireError as error:
                     await record(call, request, origin, error)
                     raise
+                release = limits.open_stream(policy, call)
                 task = asyncio.current_task()
                 assert task is not None
                 guard = authorizer.guard(call.identity, task.cancel)
@@ -269,6 +280,8 @@ class Handlers:
             finally:
                 if guard is not None:
                     guard.stop()
+                if release is not None:
+                    release()
                 running.dec()
                 count(code)
                 try:

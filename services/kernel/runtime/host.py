@@ -30,6 +30,7 @@ from services.kernel.rpc.client import target
 from services.kernel.rpc.forwarding import Forwarding
 from services.kernel.rpc.reflection import add_reflection
 from services.kernel.rpc.server import Handlers, UnknownMethods
+from services.kernel.rpc.user_limits import UserLimits
 from services.kernel.runtime.health import HealthReporter
 from services.kernel.runtime.live_settings import ConfigFollower
 from services.kernel.runtime.operations import OperationsServer
@@ -39,6 +40,7 @@ from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.runtime.settings import (
     AuditSettings,
     IdentitySettings,
+    LimitSettings,
     PeersSettings,
     Section,
     ServerSettings,
@@ -113,7 +115,8 @@ class Host:
             _callers(registry),
         )
         tracing = telemetry.Tracing(traced.otlp_endpoint, traced.sample_ratio)
-        self.handlers = Handlers(authorizer, tracing, Forwarding(self.service_tokens), Recorder())
+        self._limits = UserLimits(settings.of(LimitSettings))
+        self.handlers = Handlers(authorizer, tracing, Forwarding(self.service_tokens), Recorder(), self._limits)
         self._addresses = settings.of(PeersSettings).addresses
         self.channels = Channels(self.handlers, self.service_tokens, frozenset(names), self._addresses)
         self.tasks = tasks or Tasks()
@@ -182,6 +185,7 @@ class Host:
             self.resources.stream_ports[name] = await self._listen_for_streams(name, port)
         await self.operations.start(where.host, where.ops_port, where.reuse_port)
         self.tasks.supervise("kernel.health", self._health.run)
+        self.tasks.supervise("kernel.limits", partial(self._limits.calls.run, self.resources.redis))
         self.tasks.supervise("kernel.databases", self._probe_databases)
         self._checkpointer = self._make_checkpointer()
         if self._checkpointer is not None:

@@ -165,6 +165,23 @@ class IdentitySettings(BaseSection):
         return value
 
 
+class LimitSettings(BaseSection):
+    """Limits of what comes by the edge: each user's, by whatever sessions and keys."""
+
+    section = "limits"
+    calls: bool = Field(default=True, description="Calls are limited; off by `redfire up --rate-limits off`.")
+    calls_per_minute: int = Field(default=100, ge=1, description="A user's calls a minute, those of trading aside.")
+    trading_calls_per_minute: int = Field(default=300, ge=1, description="A user's calls of trading a minute.")
+    all_calls_per_minute: int = Field(default=1000, ge=1, description="A user's calls a minute in all.")
+    streams: int = Field(default=50, ge=1, description="Streams, but for those of market, that a user may have open.")
+    streams_by_role: dict[str, int] = Field(
+        default={"guest": 10, "trader": 100, "admin": 500}, description="The same for users of these roles."
+    )
+    anonymous_streams: int = Field(
+        default=20, ge=1, description="Streams without a user that an address, of IPv6 a /64, may have open."
+    )
+
+
 class TelemetrySettings(BaseSection):
     """Logs and traces."""
 
@@ -270,6 +287,7 @@ KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
     ServerSettings,
     PeersSettings,
     IdentitySettings,
+    LimitSettings,
     TelemetrySettings,
     DatabaseSettings,
     EventsSettings,

@@ -14,6 +14,7 @@ FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 # redfire.options.v1.RateLimit → what its RPCs' routes say, and thereby what they are counted by.
 CLASSES = {1: ("caller_class", "default"), 2: ("address_class", "auth"), 3: ("caller_class", "trading")}
 SUBJECT = "x-redfire-subject"
+DEVICE = "x-device-token"
 METADATA = "redfire"  # the key of our part of a route's metadata
 ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 # Metadata that gRPC parses and no client of ours sends. What it cannot parse spoils the connection, which Envoy shares
@@ -160,6 +161,7 @@ def local_ratelimit(limits: RateLimits) -> Json:
         [sends("api_key", key=True), {"request_headers": {"header_name": "x-api-key", "descriptor_key": "key"}}],
         [sends("nothing", key=False), client_network()],
     ]
+    device: Json = {"request_headers": {"header_name": DEVICE, "descriptor_key": "device"}}
     return http_filter(
         "local_ratelimit",
         "local_ratelimit.v3.LocalRateLimit",
@@ -173,18 +175,29 @@ def local_ratelimit(limits: RateLimits) -> Json:
         max_dynamic_descriptors=20_000,
         rate_limits=[
             *({"actions": [rate_class(key), *caller]} for key in ("caller_class", "counted") for caller in callers),
-            {"actions": [rate_class("address_class"), client_network()]},
+            {"actions": [rate_class("address_class"), on_device(False), client_network()]},
+            {"actions": [rate_class("address_class"), on_device(True), client_network()]},
+            {"actions": [rate_class("address_class"), client_network(), device]},
+            {"actions": [rate_class("operators"), client_network()]},
             {"actions": [rate_class("counted"), sends("api_key", key=True), client_network()]},
         ],
         descriptors=[
             *by_caller(limits.default, caller_class="default"),
             *by_caller(limits.trading, caller_class="trading"),
             *by_caller(limits.total, counted="total"),
-            descriptor(limits.auth, address_class="auth", masked_remote_address=""),
-            descriptor(limits.operators, address_class="operators", masked_remote_address=""),
+            descriptor(limits.auth, address_class="auth", header_match="no_device", masked_remote_address=""),
+            descriptor(limits.devices, address_class="auth", header_match="device", masked_remote_address=""),
+            descriptor(limits.device, address_class="auth", masked_remote_address="", device=""),
+            descriptor(limits.operators, operators="all", masked_remote_address=""),
             descriptor(limits.unverified, counted="total", header_match="api_key", masked_remote_address=""),
         ],
     )
+
+
+def on_device(known: bool) -> Json:
+    """Matches calls with, or without, a device token; auth knows whether it is one."""
+    header: Json = {"name": DEVICE, "present_match": True, **({} if known else {"invert_match": True})}
+    return {"header_value_match": {"descriptor_value": "device" if known else "no_device", "headers": [header]}}
 
 
 def client_network() -> Json:

@@ -12,7 +12,9 @@ class RateLimits:
     """Calls per minute: of each class in the contract, and in all."""
 
     default: int = 100  # per caller
-    auth: int = 10  # per client address
+    auth: int = 60  # per client address
+    device: int = 20  # of the same, per device token that an earlier login gave, apart from the others of its address
+    devices: int = 120  # for all such tokens of an address: made-up ones, too
     operators: int = 120  # health and reflection, per client address
     trading: int = 300  # per caller
     total: int = 1000  # per caller, whatever the class

@@ -1,4 +1,4 @@
-"""What the edge does when memory or connections run out."""
+"""Overload manager of the edge: its actions when memory or connections run out."""
 
 from services.mesh.edge.filters import Json
 from services.mesh.edge.options import EdgeOptions

@@ -37,7 +37,8 @@ SLACK_S = 1.0
 NOWHERE = "nowhere"
 OPERATORS = "operators"
 ALLOWED_HEADERS = (
-    "authorization, content-type, grpc-timeout, traceparent, x-api-key, x-grpc-web, x-request-id, x-user-agent"
+    "authorization, content-type, grpc-timeout, traceparent, x-api-key, x-device-token, x-grpc-web, x-request-id, "
+    "x-user-agent"
 )
 # Percent-encoded UTF-8 (RFC 3629 §4), query included.
 TAIL = "%[89ABab][0-9A-Fa-f]"
@@ -266,10 +267,10 @@ def operators(options: EdgeOptions) -> list[Json]:
     """Reflection and grpc.health.v1, for grpcurl and monitoring: a process answers for all it hosts.
 
     Nobody needs a token for them. So they have a cluster of their own, whose limits are nobody else's, a quota by
-    address, and end by themselves. Of health only Check is routed: each Watch is a stream that lasts for ever.
+    address, and end by themselves. Of health only Check is routed: each Watch is a stream without an end.
     """
     entry: Json = {
-        "metadata": {"filter_metadata": {METADATA: {"address_class": "operators"}}},
+        "metadata": {"filter_metadata": {METADATA: {"operators": "all"}}},
         "typed_per_filter_config": {"envoy.filters.http.jwt_authn": jwt_requirement("public")},
     }
     ends = seconds(options.operator_stream_s)

@@ -1,4 +1,4 @@
-"""Health and reflection need no token: whoever calls them without end takes nothing from anybody else."""
+"""Health and reflection need no token: endless calls of them take nothing from anybody else."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -59,7 +59,7 @@ class LoginRequest(_message.Message):
     def __init__(self, username: _Optional[str] = ..., password: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class LoginResponse(_message.Message):
-    __slots__ = ("access_token", "refresh_token", "token_type", "expires_in", "refresh_expires_in", "session_id", "must_enroll_second_factor")
+    __slots__ = ("access_token", "refresh_token", "token_type", "expires_in", "refresh_expires_in", "session_id", "must_enroll_second_factor", "device_token")
     ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TOKEN_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class LoginResponse(_message.Message):
     REFRESH_EXPIRES_IN_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MUST_ENROLL_SECOND_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     access_token: str
     refresh_token: str
     token_type: str
@@ -74,7 +75,8 @@ class LoginResponse(_message.Message):
     refresh_expires_in: int
     session_id: str
     must_enroll_second_factor: bool
-    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., token_type: _Optional[str] = ..., expires_in: _Optional[int] = ..., refresh_expires_in: _Optional[int] = ..., session_id: _Optional[str] = ..., must_enroll_second_factor: _Optional[bool] = ...) -> None: ...
+    device_token: str
+    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., token_type: _Optional[str] = ..., expires_in: _Optional[int] = ..., refresh_expires_in: _Optional[int] = ..., session_id: _Optional[str] = ..., must_enroll_second_factor: _Optional[bool] = ..., device_token: _Optional[str] = ...) -> None: ...
 
 class RefreshTokenRequest(_message.Message):
     __slots__ = ("refresh_token",)
