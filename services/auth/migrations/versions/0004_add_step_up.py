@@ -7,6 +7,8 @@ from services.kernel.data import columns
 
 revision = "0004"
 down_revision = "0003"
+# That version writes none of what is added here.
+runs_from = "0003"
 
 
 def upgrade() -> None:

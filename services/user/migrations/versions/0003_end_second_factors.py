@@ -7,6 +7,8 @@ from services.kernel.data import columns
 
 revision = "0003"
 down_revision = "0002"
+# That version writes none of what is added here.
+runs_from = "0002"
 
 
 def upgrade() -> None:
