@@ -82,7 +82,8 @@ def reset_password(username: str, password_stdin: bool, data_dir: Path, config: 
 def recover_user(username: str, password_stdin: bool, data_dir: Path, config: Path | None, as_json: bool) -> None:
     """Give USERNAME, who lost the second factor, another password and none of it; sessions and API keys end."""
     password = _password(password_stdin)
-    user = _act(data_dir, config, lambda users: users.recover(username, password))
+    with commanded("redfire admin recover-user", f"users/{username}"):
+        user = _act(data_dir, config, lambda users: users.recover(username, password))
     sentence = f"{user.username} has another password and no second factor"
     _print_user(as_json, sentence, user, None if password_stdin else password, data_dir)
 
@@ -92,7 +93,8 @@ def recover_user(username: str, password_stdin: bool, data_dir: Path, config: Pa
 @_options
 def verify_email(username: str, data_dir: Path, config: Path | None, as_json: bool) -> None:
     """Take the e-mail address of USERNAME for verified."""
-    user = _act(data_dir, config, lambda users: users.verify_email(username))
+    with commanded("redfire admin verify-email", f"users/{username}"):
+        user = _act(data_dir, config, lambda users: users.verify_email(username))
     _print_user(as_json, f"the address {user.email} of {user.username} is verified", user)
 
 

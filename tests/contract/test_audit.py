@@ -1,7 +1,10 @@
 """Every RPC that changes something has a record, or a reason here for which it has none."""
 
+import inspect
+
 import pytest
 
+from services.commands.admin import admin
 from services.kernel.audit.draft import act_of
 from services.kernel.audit.redaction import REDACTED, is_secret_name, redact
 from tests.contract.policies import POLICIES
@@ -9,6 +12,7 @@ from tests.contract.policies import POLICIES
 READS = ("Compute", "Diff", "Export", "Get", "List", "Lookup", "Preview", "Query", "Read", "Stream", "Watch")
 # By RPC: why a call has no record of its own.
 EXEMPT = {
+    "auth.AuthService/ExchangeToken": "for strategies; the start of the strategy is recorded",
     "auth.AuthService/CheckRecentPassword": "reads when the password was given last",
     "auth.AuthService/VerifyApiKey": "reads, and notes when the key was used last",
     "auth.AuthService/RevokeUserSessions": "carries out what user recorded",
@@ -62,6 +66,12 @@ def test_a_record_holds_no_field_of_a_request_that_is_named_like_a_secret(policy
     kept = act_of(policy.full_name).fragment(request, request.SerializeToString())
     assert "hunter2" not in kept
     assert kept.count(REDACTED) == len(secret)
+
+
+@pytest.mark.parametrize("name", sorted(admin.commands))
+def test_every_command_of_the_operator_has_a_record(name):
+    source = inspect.getsource(admin.commands[name].callback)
+    assert f'with commanded("redfire admin {name}"' in source
 
 
 def test_passwords_tokens_and_codes_are_secrets_in_every_language_and_ids_are_none():

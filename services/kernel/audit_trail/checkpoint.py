@@ -24,6 +24,7 @@ from services.kernel.errors import RedFireError
 log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint"
 LOOKS_EVERY_S = 1.0
+CLOSES_WITHIN_S = 2.0
 # Chains of processes that ended are asked for no longer.
 IDLE_NS = 7 * 86_400 * 10**9
 MOST_PINS = 1000
@@ -61,10 +62,14 @@ class Checkpointer:
             await asyncio.sleep(LOOKS_EVERY_S)
 
     async def close(self) -> None:
-        """Make the last ones of this process."""
-        for service, database in self._databases().items():
-            if self._last.get(database, (0, 0.0))[0] != _written(database):
-                await self.checkpoint(service, database)
+        """Make the last ones of this process, in the time that a stop has; the next start makes what is missing."""
+        try:
+            async with asyncio.timeout(CLOSES_WITHIN_S):
+                for service, database in self._databases().items():
+                    if self._last.get(database, (0, 0.0))[0] != _written(database):
+                        await self.checkpoint(service, database)
+        except TimeoutError:
+            log.warning("no last checkpoints: a database does not answer")
 
     async def checkpoint(self, service: str, database: Database) -> None:
         """Make one now, unless nothing was recorded since the last; a failure is logged."""
