@@ -11,10 +11,10 @@ from services.kernel.runtime.settings import BaseSection
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: the services it calls as itself (every service may call auth and config), and how it is spread.
+    """A service: the services it calls (every service calls auth and config), and how it is spread.
 
-    `replicated`: several processes of it may run side by side, on one PostgreSQL. `beside`: the service whose process
-    it shares.
+    Of which RPCs it is a caller the contract says. `replicated`: several processes of it may run side by
+    side, on one PostgreSQL. `beside`: the service whose process it shares.
     """
 
     calls: Sequence[str] = ()

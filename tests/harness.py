@@ -1,5 +1,6 @@
 """Services on a real loopback gRPC server in a temporary folder, for tests."""
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -26,7 +27,9 @@ from services.commands.migrate import database_of, services_with_database
 from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError, Unavailable, Unsupported
 from services.kernel.identifiers import new_id
-from services.kernel.policy import contract_services, descriptor_set, service_policies
+from services.kernel.identity.service_keys import PUBLIC, OwnKeys, TrustedKeys
+from services.kernel.identity.service_tokens import ServiceTokens
+from services.kernel.policy import EVERY_SERVICE, contract_services, descriptor_set, service_policies
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.service_context import ServiceContext
@@ -36,6 +39,25 @@ from tests.postgres import shared_server
 
 SECRET = "a-secret-of-tests-that-is-long-enough"
 PASSWORD = "correct-Horse-9"
+
+
+def service_keys_dir() -> Path:
+    """The folder of services' keys that all platforms of a run of tests share, also those in other processes."""
+    return Path(tempfile.gettempdir()) / "service-keys"
+
+
+def service_tokens() -> ServiceTokens:
+    """Tokens of any service, by keys that platforms of tests trust."""
+    folder = service_keys_dir()
+    return ServiceTokens(OwnKeys(folder, folder / PUBLIC), TrustedKeys(folder / PUBLIC))
+
+
+def service_token(caller: str, callee: str) -> str:
+    """A token of a service, or of a worker (`worker:ID`), for a callee."""
+    issuer = "strategy" if caller.startswith("worker:") else caller
+    return service_tokens().make(issuer, callee, subject=caller)
+
+
 T = TypeVar("T")
 
 
@@ -71,6 +93,14 @@ def complete(servicer: type[T], error: type[RedFireError] = Unsupported) -> type
         raise error("not played")
         yield
 
+    async def none_revoked(self: Any, request: Any, call: Any) -> AsyncIterator[Any]:
+        yield auth_pb2.WatchRevocationsResponse(snapshot_complete=True)
+        while True:
+            await asyncio.sleep(1)
+            yield auth_pb2.WatchRevocationsResponse()
+
+    if name == "AuthService" and "WatchRevocations" not in vars(servicer):
+        servicer.WatchRevocations = none_revoked  # type: ignore[attr-defined]
     for rpc, policy in service_policies(f"{package}.{name}").items():
         if getattr(servicer, rpc) is getattr(base, rpc):
             setattr(servicer, rpc, stream if policy.streams else unary)
@@ -143,9 +173,16 @@ class Platform:
         streams = self.streams.get(stub.__module__.split(".")[1])
         return stub(_WithMetadata(self.channel, pairs, streams))
 
-    def service_stub(self, stub: Any, caller: str) -> Any:
-        """A network stub that calls as a service."""
-        return self.stub(stub, x_redfire_service=self.host.service_tokens.make(caller))
+    def service_stub(self, stub: Any, caller: str = "") -> Any:
+        """A network stub that calls as a service; by default each RPC as one of those that may."""
+        return stub(_AsService(self, caller))
+
+    def service_metadata(self, path: str, caller: str = "") -> list[tuple[str, str]]:
+        """Metadata by which a service calls an RPC, as `service_stub` does."""
+        service, _, rpc = path[1:].partition("/")
+        policy = service_policies(service)[rpc]
+        caller = caller or min(policy.callers - {EVERY_SERVICE}, default="market")
+        return [("x-redfire-service", service_token(caller, policy.service))]
 
     async def rows(self, service: str, query: Any) -> Sequence[Any]:
         """Rows of a service's database, wherever it is, as they are now."""
@@ -204,7 +241,7 @@ async def platform(
     flags: dict[str, dict[str, Any]] = {
         "platform": {"data_dir": folder},
         "server": {"port": 0, "grace_s": 2},
-        "identity": {"service_secret": SECRET},
+        "identity": {"edge_secret": SECRET, "keys_dir": service_keys_dir()},
         "strategy": {"sandbox": sandbox.MODE},
     }
     if writer := os.environ.get("REDFIRE_TEST_STREAM_WRITER"):
@@ -233,6 +270,23 @@ async def platform(
         await host.stop()
         if data_dir is None and not keep:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+class _AsService:
+    """A channel on which services call, each call with a token of its own."""
+
+    def __init__(self, platform: Platform, caller: str) -> None:
+        self._platform, self._caller = platform, caller
+
+    def unary_unary(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        return self._with(path).unary_unary(path, *args, **kwargs)
+
+    def unary_stream(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        return self._with(path).unary_stream(path, *args, **kwargs)
+
+    def _with(self, path: str) -> "_WithMetadata":
+        streams = self._platform.streams.get(path.split(".")[1])
+        return _WithMetadata(self._platform.channel, self._platform.service_metadata(path, self._caller), streams)
 
 
 class _WithMetadata:

@@ -52,7 +52,7 @@ def bind(context: ServiceContext) -> None:
     sessions = SessionService(
         auth, users, api_keys, AccessTokenMint(keys), feed, throttle, devices, second_factor, settings, clock
     )
-    maintenance = Maintenance(keys, auth, clock, context.run_blocking)
+    maintenance = Maintenance(keys, auth, feed, clock, context.run_blocking)
     context.serve(AuthApi(sessions, step_up, second_factor, users, api_keys, keys, feed, clock))
     context.background("keys", maintenance.watch_keys)
     context.background("maintenance", maintenance.tidy)

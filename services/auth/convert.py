@@ -6,9 +6,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.auth.v1 import auth_pb2 as pb
 
 from services.auth.api_keys.api_key import ApiKey, VerifiedKey
-from services.auth.key_ring import SigningKey
 from services.auth.session import Revocation, Session, Tokens, WatchControlMessage
 from services.kernel.errors import Invalid
+from services.kernel.identity.key_file import SigningKey
 
 
 def login_to_pb(tokens: Tokens) -> pb.LoginResponse:

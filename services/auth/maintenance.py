@@ -8,8 +8,12 @@ from prometheus_client import Gauge
 
 from services.auth.key_ring import KeyRing
 from services.auth.repository import AuthRepository
+from services.auth.revocations.feed import RevocationFeed
+from services.auth.settings import LONGEST_ACCESS_TOKEN_S
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
+from services.kernel.errors import RedFireError
+from services.kernel.identity.identity import key_revocation_id
 
 log = logging.getLogger(__name__)
 open_sessions = Gauge("user_sessions", "Sessions that are open.")
@@ -25,11 +29,14 @@ class Maintenance:
         self,
         keys: KeyRing,
         auth: Repositories[AuthRepository],
+        feed: RevocationFeed,
         clock: Clock,
         run_blocking: Callable[..., Awaitable[bool]],
     ) -> None:
         self._keys = keys
         self._auth = auth
+        self._feed = feed
+        self._revoked: set[str] = set()
         self._clock = clock
         self._run_blocking = run_blocking
 
@@ -38,11 +45,20 @@ class Maintenance:
         while True:
             try:
                 if await self._run_blocking(self._keys.refresh):
-                    log.info("the signing keys were rotated")
+                    log.info("the signing keys were changed")
+                await self._revoke_removed()
             except (OSError, ValueError, KeyError, TypeError) as error:
                 # The keys in memory stay in use. Only the error's type is logged: its text may quote the file.
                 log.error("the signing keys cannot be read: %s", type(error).__name__)
+            except RedFireError as error:
+                log.error("a signing key was removed, which cannot be written down yet: %s", error.message)
             await asyncio.sleep(KEYS_S)
+
+    async def _revoke_removed(self) -> None:
+        """Have no service believe what keys signed that were removed since."""
+        if removed := [kid for kid in self._keys.removed if kid not in self._revoked]:
+            await self._feed.revoke_keys([key_revocation_id(kid) for kid in removed], LONGEST_ACCESS_TOKEN_S)
+            self._revoked.update(removed)
 
     async def tidy(self) -> None:
         """Count the open sessions, and now and then delete what has expired."""

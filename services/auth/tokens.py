@@ -46,8 +46,8 @@ class AccessTokenMint:
             claims["scope"] = " ".join(sorted(scopes))
         if actor:
             claims["act"] = {"sub": actor}  # RFC 8693 §4.1
-        key = self._keys.signing_key()
-        token = jwt.encode(claims, key.private, algorithm="EdDSA", headers={"kid": key.kid})
+        key = self._keys.signing_key(life_s)
+        token = jwt.encode(claims, key.private, algorithm="EdDSA", headers={"kid": key.kid, "typ": "at+jwt"})
         return token, now + timedelta(seconds=life_s)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from services import registry
+from services.commands.admin_keys import remove_key, rotate_service_keys
 from services.commands.data_folder import data_dir_option, open_private
 from services.commands.recording_acts import record_in
 from services.kernel.audit.operator import commanded
@@ -28,6 +29,10 @@ def admin() -> None:
 
     A running platform takes the change within a second.
     """
+
+
+admin.add_command(rotate_service_keys)
+admin.add_command(remove_key)
 
 
 def _options(function: Any) -> Any:

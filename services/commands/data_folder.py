@@ -19,7 +19,7 @@ from services.kernel.errors import StartError
 DEFAULT = Path(".redfire")
 ADDRESSES = "addresses.json"
 ROOT = 0
-SERVICE_SECRET = "service-secret"  # noqa: S105 a file's name
+EDGE_SECRET = "edge-secret"  # noqa: S105 a file's name
 
 
 def data_dir_option(function: Any) -> Any:
@@ -79,9 +79,9 @@ class Lock(FolderLock):
         super().__init__(folder, "data folder")
 
 
-def service_secret_file(folder: Path) -> Path:
-    """The secret by which services know each other, made at the first start (0600)."""
-    file = folder / SERVICE_SECRET
+def edge_secret_file(folder: Path) -> Path:
+    """The secret by which services know the edge, made at the first start (0600)."""
+    file = folder / EDGE_SECRET
     if not file.exists():
         write_atomically(file, secrets.token_urlsafe(48).encode(), mode=PRIVATE)
     return file

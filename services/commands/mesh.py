@@ -34,6 +34,8 @@ def mesh() -> None:
 @click.option("--tls-cert", default="", help="The path of the certificate, as Envoy sees it; no TLS by default.")
 @click.option("--tls-key", default="", help="The path of its private key.")
 @click.option("--trusted-hops", type=click.IntRange(0, 10), default=0, help="Proxies before it that are believed.")
+@click.option("--services-ca", default="", help="The CA of the services' certificates: they are called with TLS.")
+@click.option("--services-name", default="", help="The name in these certificates; by default the address's host.")
 @click.option("--rate-limits", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Limit callers.")
 @click.option("--access-log", default="", help="A file for access lines; none by default.")
 @click.option("--check", is_flag=True, help="Only say whether --out is what would be written: exit code 1 when not.")
@@ -47,6 +49,8 @@ def render(
     tls_cert: str,
     tls_key: str,
     trusted_hops: int,
+    services_ca: str,
+    services_name: str,
     rate_limits: str,
     access_log: str,
     check: bool,
@@ -65,6 +69,8 @@ def render(
         services=where,
         streams=_addresses(streams, "--streams"),
         ops=ops,
+        services_ca=services_ca,
+        services_name=services_name,
         descriptors=str(descriptors),
         openapi=str(descriptors.parents[1] / "openapi" / "redfire.openapi.json"),
         host=host,
@@ -105,12 +111,15 @@ def _addresses(texts: tuple[str, ...], option: str) -> dict[str, tuple[str, ...]
 def edge_token(config: Path | None) -> None:
     """Print what an edge of its own needs as EDGE_TOKEN in its environment.
 
-    Made from identity.service_secret. Only from an edge that has it do services take the addresses of callers; behind
+    Made from identity.edge_secret. Only from an edge that has it do services take the addresses of callers; behind
     any other all callers have the edge's address.
     """
-    from services.kernel.identity.identity import ServiceTokens
-    from services.kernel.runtime.host import service_secret
+    from services.kernel.errors import StartError
+    from services.kernel.identity.edge_token import EdgeToken
+    from services.kernel.runtime.host import edge_secret
     from services.kernel.runtime.settings import IdentitySettings
 
-    identity = settings.load(registry.sections(), config).of(IdentitySettings)
-    click.echo(ServiceTokens(service_secret(identity)).edge_token)
+    secret = edge_secret(settings.load(registry.sections(), config).of(IdentitySettings))
+    if not secret:
+        raise StartError("identity.edge_secret: the secret of the edge is needed")
+    click.echo(EdgeToken(secret).value)

@@ -15,8 +15,8 @@ from services.commands import data_folder
 from services.commands.data_folder import (
     Lock,
     data_dir_option,
+    edge_secret_file,
     remove_addresses,
-    service_secret_file,
     write_addresses,
 )
 from services.commands.running import StopSignal, run
@@ -25,7 +25,13 @@ from services.kernel.errors import StartError
 from services.kernel.rpc import telemetry
 from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
-from services.kernel.runtime.settings import LimitSettings, Settings, TelemetrySettings
+from services.kernel.runtime.settings import (
+    LimitSettings,
+    PeersSettings,
+    ServerSettings,
+    Settings,
+    TelemetrySettings,
+)
 from services.mesh.settings import EdgeSettings
 
 REPLICATED = [name for name, service in registry.SERVICES.items() if service.replicated]
@@ -114,9 +120,11 @@ def up(
         "user": {"default_role": "trader"},
         # Ten thousand clients' streams take a third less memory, and their opens do not wait for gRPC's.
         "market": {"stream_writer": "http2"},
-        "identity": {"service_secret_file": data_dir.absolute() / data_folder.SERVICE_SECRET},
+        "identity": {"edge_secret_file": data_dir.absolute() / data_folder.EDGE_SECRET},
     }
     loaded = settings.load(registry.sections(), config, flags, defaults=own)
+    if loaded.of(ServerSettings).tls_cert is not None or loaded.of(PeersSettings).tls_ca is not None:
+        raise StartError("server.tls_cert and peers.tls_ca are for redfire serve: redfire up uses loopback")
     _check_feed(loaded)
     at_edge = loaded.of(EdgeSettings)
     check_tls(at_edge, host, insecure=insecure)
@@ -130,7 +138,7 @@ def up(
         platform.check(loaded, options)
     lock = Lock(data_dir)
     try:
-        service_secret_file(data_dir.absolute())
+        edge_secret_file(data_dir.absolute())
         remove_addresses(data_dir)
         telemetry.set_up_logging(loaded.of(TelemetrySettings).log_level, data_dir / "redfire.log")
         if processes:
@@ -166,7 +174,7 @@ async def _run(stop: StopSignal, options: UpOptions, loaded: Settings) -> None:
             options,
             dict.fromkeys(host.names, (host.address,)),
             f"127.0.0.1:{host.operations.port}",
-            host.service_tokens.edge_token,
+            host.edge_token.value,
             publish,
             streams={name: (address,) for name, address in host.stream_addresses.items()},
         )

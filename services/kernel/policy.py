@@ -1,7 +1,7 @@
 """The contract at run time: every RPC of `redfire.*` with its policy, read from the descriptors."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, resources
 from pathlib import Path
@@ -12,6 +12,8 @@ from redfire.options.v1 import options_pb2
 from redfire.user.v1 import user_pb2
 
 ROOT = "redfire."
+EVERY_SERVICE = "*"
+"""Of an RPC's callers: each service of the contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,17 @@ class MethodPolicy:
     audit: bool
     streams: bool
     routing: int  # options_pb2.Routing
+    callers: frozenset[str] = frozenset()  # who may call it without a user: EVERY_SERVICE, or names
+    delegations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by caller, the scopes it may ask for
+
+    def admits(self, service: str) -> bool:
+        """Test whether a service may call it as itself. Of a helper process, `worker:ID`, the kind counts."""
+        if service in self.callers:
+            return service != EVERY_SERVICE
+        if EVERY_SERVICE in self.callers and service in contract_services():
+            return True
+        kind, colon, _ = service.partition(":")
+        return bool(colon) and kind in self.callers
 
 
 def policy_of(method: MethodDescriptor) -> MethodPolicy:
@@ -49,6 +62,8 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
         audit=stated.audit,
         streams=method.server_streaming,
         routing=stated.routing,
+        callers=frozenset(stated.callers),
+        delegations={one.caller: frozenset(one.scopes) for one in stated.delegations},
     )
 
 

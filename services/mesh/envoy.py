@@ -71,7 +71,7 @@ class EnvoyProcess:
 
     `folder` gets Envoy's configuration and log, and the socket of the admin interface; where the path is too long for a
     socket, that is in a folder of its own. Port 0 becomes a free one: see `address`. When Envoy dies it is started
-    again. By `edge_token` services know it (ServiceTokens.edge_token).
+    again. By `edge_token` services know it (EdgeToken).
     """
 
     def __init__(

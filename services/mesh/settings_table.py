@@ -17,7 +17,7 @@ A value in the config service (under the environment `platform.environment` and 
 while the platform runs; a value for a name that is no section is refused. Settings that say so below change at once,
 and so do the log levels, the limits of risk and all of auth but `keys_dir`; the others are read at start.
 
-`redfire up` has three defaults of its own: `user.default_role` is `trader`, `identity.service_secret_file` is a file
+`redfire up` has three defaults of its own: `user.default_role` is `trader`, `identity.edge_secret_file` is a file
 in the data folder that it makes, and the services listen on a free port of 127.0.0.1.
 """
 

@@ -1,6 +1,6 @@
 """Strategies and their workers over gRPC: convert, call, convert."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from redfire.strategy.v1 import strategy_pb2 as pb
 from redfire.strategy.v1 import strategy_pb2_grpc as rpc
@@ -8,6 +8,7 @@ from redfire.strategy.v1 import worker_pb2, worker_pb2_grpc
 
 from services.kernel.clock import Clock
 from services.kernel.errors import Denied
+from services.kernel.identity.service_keys import WORKER_TOKEN_LIFE_S
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.strategy import convert
@@ -19,6 +20,7 @@ from services.strategy.workers.assignments import Assignments
 from services.strategy.workers.supervisor import Supervisor
 
 _HEARTBEAT_S = 10.0
+RENEW_WORKER_S = WORKER_TOKEN_LIFE_S / 3
 
 
 class StrategyApi(rpc.StrategyServiceServicer):
@@ -130,7 +132,9 @@ class WorkerApi(worker_pb2_grpc.WorkerServiceServicer):
         catalogue: Catalogue,
         supervisor: Supervisor,
         clock: Clock,
+        worker_token: Callable[[str], str],
     ) -> None:
+        self._worker_token = worker_token
         self._assignments = assignments
         self._active = active
         self._catalogue = catalogue
@@ -144,8 +148,12 @@ class WorkerApi(worker_pb2_grpc.WorkerServiceServicer):
         _require_own(call, request.worker_id)
         assigned = self._assignments.watch_assignments(request.worker_id)
         try:
+            renew_at = self._clock.monotonic() + RENEW_WORKER_S
             async for assignment in assigned:
                 yield convert.assignment_to_pb(assignment, self._clock.now())
+                if self._clock.monotonic() > renew_at:  # heartbeats come all the time
+                    renew_at = self._clock.monotonic() + RENEW_WORKER_S
+                    yield worker_pb2.WatchAssignmentsResponse(worker_token=self._worker_token(request.worker_id))
         finally:
             await assigned.aclose()
 

@@ -2,7 +2,6 @@
 
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
-from redfire.strategy.v1 import worker_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
@@ -25,10 +24,6 @@ from services.strategy.starter_watch import StarterWatch
 from services.strategy.workers.assignments import Assignments
 from services.strategy.workers.supervisor import PlatformAccess, Supervisor
 
-# All that a worker's token is good for.
-WORKER_RPCS = f"/{worker_pb2.DESCRIPTOR.services_by_name['WorkerService'].full_name}/"
-WORKER_TOKEN_LIFE_S = 86400 * 365.0
-
 
 def bind(context: ServiceContext) -> None:
     """Strategies in a database, run by worker processes that are plain clients of the platform."""
@@ -46,10 +41,7 @@ def bind(context: ServiceContext) -> None:
     )
     assignments = Assignments(platform)
 
-    def worker_token(worker_id: str) -> str:
-        return context.service_token(f"worker:{worker_id}", [WORKER_RPCS], WORKER_TOKEN_LIFE_S)
-
-    access = PlatformAccess(context.data_dir / "strategy", context.address_of, worker_token)
+    access = PlatformAccess(context.data_dir / "strategy", context.address_of, context.worker_token, context.peer_tls)
     shards = context.shards()
     support = detect()
     hidden = [context.data_dir, context.secrets.folder]
@@ -82,7 +74,7 @@ def bind(context: ServiceContext) -> None:
         repositories, catalogue, active, events, platform, admission, outbox, lambda: live.value, context.clock
     )
     context.serve(StrategyApi(service, context.clock))
-    context.serve(WorkerApi(assignments, active, catalogue, supervisor, context.clock))
+    context.serve(WorkerApi(assignments, active, catalogue, supervisor, context.clock, context.worker_token))
     context.on_start(catalogue.load)
     shards.on_acquired(active.take)
     shards.on_leaving(active.leave)

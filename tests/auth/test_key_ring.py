@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 
-from services.auth.key_ring import FILE, PUBLISH_AHEAD_S, KeyRing, rotate
+from services.auth.key_ring import FILE, KeyRing, rotate
 from services.auth.settings import LONGEST_ACCESS_TOKEN_S
 from services.kernel.errors import StartError
+from services.kernel.identity.key_file import LATE_S, PUBLISH_AHEAD_S
 from tests.auth.session import begin, is_dead
 from tests.examples import examples
 from tests.harness import Platform
@@ -62,17 +63,48 @@ def test_a_key_signs_only_after_it_was_published_for_long_enough(tmp_path):
     assert ring.signing_key().kid == second.kid
 
 
-def test_a_superseded_key_stays_published_until_its_last_token_has_ended(tmp_path):
+@pytest.mark.parametrize("lives", [[900], [86_400, 900], [900, LONGEST_ACCESS_TOKEN_S, 86_400], [None]])
+def test_a_superseded_key_stays_published_until_its_last_token_has_ended_and_no_longer(tmp_path, lives):
     now = 1_000_000.0
     ring = KeyRing(tmp_path, lambda: now)
     ring.open()
-    first = ring.signing_key().kid
+    first, *_ = [ring.signing_key(life).kid for life in lives]
     rotate(tmp_path, now)
     ring.refresh()
-    now += LONGEST_ACCESS_TOKEN_S - 1
+    now += max(life or LONGEST_ACCESS_TOKEN_S for life in lives) + LATE_S - 1
     assert first in [key.kid for key in ring.public_keys()]
     now += 1
     assert first not in [key.kid for key in ring.public_keys()]
+
+
+def test_what_a_key_signed_is_known_after_a_restart(tmp_path):
+    now = 1_000_000.0
+    ring = KeyRing(tmp_path, lambda: now)
+    ring.open()
+    first = ring.signing_key(900)
+    again = KeyRing(tmp_path, lambda: now)
+    again.open()
+    assert again.signing_key(60).kid == first.kid and again.signing_key().longest_token_s == 900
+    again.signing_key(86_400)
+    ring.refresh()
+    assert ring.signing_key().longest_token_s == 86_400
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_removed_key_is_published_no_more_and_another_one_signs_at_once(tmp_path, which):
+    now = 1_000_000.0
+    ring = KeyRing(tmp_path, lambda: now)
+    ring.open()
+    rotate(tmp_path, now)
+    ring.refresh()
+    now += PUBLISH_AHEAD_S
+    removed = ring.public_keys()[which].kid  # the one before, the one that signs, the next one
+    assert ring.remove(removed) and not ring.remove(removed) and not ring.remove("none")
+    ring.refresh()
+    published = [key.kid for key in ring.public_keys()]
+    assert removed not in published and list(ring.removed) == [removed]
+    assert ring.signing_key().kid in published[:-1]
+    assert rotate(tmp_path, now).kid == published[-1]
 
 
 @settings(deadline=None, max_examples=examples(25))

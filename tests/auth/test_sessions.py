@@ -116,23 +116,22 @@ async def test_an_exchanged_token_has_only_the_scopes_that_user_and_request_shar
     alice = await p.user("alice", role="trader")
     auth = p.service_stub(AuthServiceStub, "strategy")
     answer = await auth.ExchangeToken(
-        auth_pb2.ExchangeTokenRequest(user_id=alice.user_id, scopes=["user:read", "admin:all", "nonsense"])
+        auth_pb2.ExchangeTokenRequest(user_id=alice.user_id, scopes=["trading:read", "trading:write"])
     )
     assert answer.expires_in == 900
     claims = jwt.decode(answer.access_token, options={"verify_signature": False})
-    assert claims["scope"] == "user:read"
-    me = await p.stub(UserServiceStub, answer.access_token).GetUser(user_pb2.GetUserRequest(user_id="me"))
-    assert me.user.user_id == alice.user_id
+    assert claims["scope"] == "trading:read trading:write"
     logout = p.stub(AuthServiceStub, answer.access_token).Logout(auth_pb2.LogoutRequest())
     assert isinstance(await refused(logout), Denied)
-    nothing = auth.ExchangeToken(auth_pb2.ExchangeTokenRequest(user_id=alice.user_id, scopes=["config:write"]))
+    reader = await p.user("reader", role="user")
+    nothing = auth.ExchangeToken(auth_pb2.ExchangeTokenRequest(user_id=reader.user_id, scopes=["trading:write"]))
     assert isinstance(await refused(nothing), Denied)
 
 
 async def test_an_exchanged_token_dies_with_a_suspension_and_is_good_again_after_it(p: Platform):
     alice = await p.user("alice", role="trader")
     auth = p.service_stub(AuthServiceStub, "strategy")
-    request = auth_pb2.ExchangeTokenRequest(user_id=alice.user_id, scopes=["user:read"])
+    request = auth_pb2.ExchangeTokenRequest(user_id=alice.user_id, scopes=["trading:read"])
     first = await auth.ExchangeToken(request)
     await suspend(p, alice)
     await until(lambda: is_dead(p, first.access_token), timeout_s=1)
@@ -146,7 +145,7 @@ async def test_an_exchanged_token_dies_with_a_suspension_and_is_good_again_after
 async def test_a_users_logout_leaves_exchanged_tokens_alone(p: Platform):
     alice = await p.user("alice")
     exchanged = await p.service_stub(AuthServiceStub, "strategy").ExchangeToken(
-        auth_pb2.ExchangeTokenRequest(user_id=alice.user_id, scopes=["user:read"])
+        auth_pb2.ExchangeTokenRequest(user_id=alice.user_id, scopes=["trading:read"])
     )
     await alice.stub(AuthServiceStub).Logout(auth_pb2.LogoutRequest(all_sessions=True))
     await until(lambda: is_dead(p, alice.token), timeout_s=1)

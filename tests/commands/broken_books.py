@@ -11,7 +11,7 @@ from pathlib import Path
 from services import registry
 from services.commands.verify.run import verify_all
 from services.kernel.runtime import settings
-from tests.harness import SECRET
+from tests.harness import SECRET, service_keys_dir
 from tests.postgres import shared_server
 from tests.trading.conftest import trading
 from tests.trading.fakes import SYMBOL
@@ -126,7 +126,8 @@ async def _make(folder: Path) -> str:
 async def look(books, grace_s: float = 0.0, repair: bool = False):
     """A run of `redfire verify` on the books."""
     flags = {
-        "platform": {"data_dir": books.folder}, "database": {"url": books.url}, "identity": {"service_secret": SECRET},
+        "platform": {"data_dir": books.folder}, "database": {"url": books.url},
+        "identity": {"edge_secret": SECRET, "keys_dir": service_keys_dir()},
     }  # fmt: skip
     loaded = settings.load(registry.sections(), flags=flags, environ={})
     return await verify_all(books.folder, loaded, grace_s, repair=repair)

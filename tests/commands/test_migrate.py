@@ -80,7 +80,7 @@ def test_two_migrations_at_once_are_both_done(place):
 
 async def test_serve_refuses_a_database_that_is_not_migrated_or_lacks_a_column_in_one_line(postgres, tmp_path):
     place = on(postgres, tmp_path)
-    place.env["REDFIRE_IDENTITY__SERVICE_SECRET"] = "a-secret-of-tests-that-is-long-enough"
+    place.env["REDFIRE_IDENTITY__EDGE_SECRET"] = "a-secret-of-tests-that-is-long-enough"
     for words, change in (("does not exist; run redfire migrate", ""), ("configs.version is missing", "DROP COLUMN")):
         if change:
             assert place.run("migrate").returncode == 0

@@ -76,7 +76,7 @@ class Watched:
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.replaced, self.told = 0, []
-        common = {"REDFIRE_PLATFORM__DATA_DIR": str(folder), "REDFIRE_IDENTITY__SERVICE_SECRET": SECRET}
+        common = {"REDFIRE_PLATFORM__DATA_DIR": str(folder), "REDFIRE_IDENTITY__EDGE_SECRET": SECRET}
         only = {"config": registry.SERVICES["config"]}
         self.spec = plan(only, 1, {**common, **variables})[0]
         self.process = ServiceProcess(self.spec, folder, self.count, self.told.append)

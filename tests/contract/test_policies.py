@@ -13,7 +13,8 @@ from redfire.options.v1.options_pb2 import (
 
 from services import registry
 from services.kernel.identity.identity import PERMISSIONS, ROLE_PERMISSIONS
-from services.kernel.policy import contract_services
+from services.kernel.policy import EVERY_SERVICE, contract_services
+from services.kernel.runtime.host import KERNEL_CALLS
 from tests.contract.policies import POLICIES
 
 ids = [policy.full_name.removeprefix("/redfire.") for policy in POLICIES]
@@ -80,3 +81,41 @@ def test_deadlines_and_limits_are_documented_numbers():
     assert options_pb2.RATE_LIMIT_TRADING
     assert all(p.deadline_s <= 30 for p in POLICIES if p.deadline_s)
     assert grpc.__version__
+
+
+HELPERS = {"worker", "verify"}
+"""Callers that are no service: strategies' worker processes, and the operator's command."""
+
+
+def callers_of(policy):
+    return set(registry.SERVICES) if EVERY_SERVICE in policy.callers else set(policy.callers)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=ids)
+def test_every_internal_rpc_names_its_callers_and_a_public_one_none(policy):
+    assert policy.callers or not policy.internal
+    assert not (policy.callers and policy.public)
+    assert policy.callers <= set(registry.SERVICES) | HELPERS | {EVERY_SERVICE}
+    for name in callers_of(policy) & set(registry.SERVICES) - {policy.service}:
+        assert policy.service in (*registry.SERVICES[name].calls, *KERNEL_CALLS), f"{name} is said not to call it"
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=ids)
+def test_just_the_callers_that_are_named_are_admitted(policy):
+    everybody = {*registry.SERVICES, "worker:1", "verify", "worker", "verify:1", "*", "", "edge", "redfire", "Trading"}
+    named = callers_of(policy)
+    expected = {who for who in everybody if who in named or (who == "worker:1" and "worker" in named)}
+    if "verify" in named:
+        expected.add("verify:1")
+    assert {who for who in everybody if policy.admits(who)} == expected
+
+
+def test_who_acts_for_users_says_with_which_scopes_and_is_audited():
+    delegating = [p for p in POLICIES if p.delegations]
+    assert [p.full_name.rpartition("/")[2] for p in delegating] == ["ExchangeToken"]
+    for policy in delegating:
+        assert policy.audit and policy.internal
+        assert set(policy.delegations) == callers_of(policy)
+        assert "scopes" in request_fields(policy)
+        for scopes in policy.delegations.values():
+            assert scopes and scopes <= PERMISSIONS - {"admin:all"}

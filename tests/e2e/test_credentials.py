@@ -222,7 +222,7 @@ def test_no_secret_is_in_logs_output_or_errors(up, trader):
     assert {"redfire.log", "envoy.log"} <= set(texts)
     secrets = [
         wrong, PASSWORD, secret, trader.token, trader.token.split(".")[2], trader.tokens["refreshToken"],
-        refreshed["accessToken"], refreshed["refreshToken"], (up.data_dir / "service-secret").read_text().strip(),
+        refreshed["accessToken"], refreshed["refreshToken"], (up.data_dir / "edge-secret").read_text().strip(),
     ]  # fmt: skip
     leaks = [(name, text[:6]) for name, written in texts.items() for text in secrets if text in written]
     assert leaks == []

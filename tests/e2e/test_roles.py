@@ -7,6 +7,8 @@ import grpc
 import pytest
 
 from services.kernel.identity.identity import ROLE_PERMISSIONS
+from services.kernel.identity.service_keys import PUBLIC, OwnKeys, TrustedKeys
+from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.policy import MethodPolicy
 from tests.contract.policies import POLICIES
 
@@ -72,20 +74,25 @@ def test_every_rpc_is_let_through_or_refused_as_stated(up, metadata, role):
 def test_internal_rpcs_are_not_to_be_reached_from_outside(up, metadata, role):
     internal = [p for p in POLICIES if p.internal]
     assert len(internal) > 10
-    forged = [*metadata[role], ("x-redfire-service", (up.data_dir / "service-secret").read_text())]
+    forged = [*metadata[role], ("x-redfire-service", service_token(up, "trading", "trading"))]
     with up.channel() as channel:
         reached = [p.full_name for p in internal if outcome(channel, p, forged) not in NOT_REACHED]
     assert reached == []
 
 
 def test_a_services_own_token_opens_nothing_from_outside(up):
-    from services.kernel.identity.identity import ServiceTokens
-
-    token = ServiceTokens((up.data_dir / "service-secret").read_text().strip()).make("trading")
     with up.channel() as channel:
         for policy in POLICIES:
             if not policy.public:
+                caller = min(policy.callers - {"*", "worker"}, default="trading")
+                token = service_token(up, caller, policy.service)
                 code = outcome(channel, policy, [("x-redfire-service", token)])
                 assert code in NOT_REACHED, policy.full_name
                 code = outcome(channel, policy, [("authorization", f"Bearer {token}")])
                 assert code in NOT_REACHED, policy.full_name
+
+
+def service_token(up, caller, callee):
+    """Token that the service itself would send."""
+    folder = up.data_dir / "identity"
+    return ServiceTokens(OwnKeys(folder, folder / PUBLIC), TrustedKeys(folder / PUBLIC)).make(caller, callee)

@@ -55,7 +55,7 @@ def mode(path: Path) -> int:
         (["--host", "203.0.113.7"], {}, "203.0.113.7"),
         ([], {"REDFIRE_NO_SUCH__KEY": "1"}, "REDFIRE_NO_SUCH__KEY"),
         ([], {"REDFIRE_TRADING__PAPER_CASH": "abc"}, "trading.paper_cash"),
-        ([], {"REDFIRE_IDENTITY__SERVICE_SECRET": "short"}, "identity.service_secret"),
+        ([], {"REDFIRE_IDENTITY__EDGE_SECRET": "short"}, "identity.edge_secret"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_nothing_starts(tmp_path, flags, env, named):
@@ -73,7 +73,7 @@ def test_a_data_folder_of_another_version_is_reported_in_one_line(tmp_path, comm
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE configs (a_column_of_long_ago TEXT)")
     flags = ["serve", "config"] if command == "serve" else ["up"]
-    env = {"REDFIRE_IDENTITY__SERVICE_SECRET": "s" * 32}
+    env = {"REDFIRE_IDENTITY__EDGE_SECRET": "s" * 32}
     ended = redfire(*flags, "--port", "0", "--data-dir", str(tmp_path), env=env)
     assert ended.returncode == 2
     assert str(file) in ended.stderr
@@ -101,7 +101,14 @@ def test_healthz_names_version_and_services(up):
 
 
 def test_keys_and_passwords_are_private(up):
-    for name in ("admin-password", "service-secret", "redfire.log", "user_db.sqlite", "trading_db.sqlite-wal"):
+    for name in (
+        "admin-password",
+        "edge-secret",
+        "identity/trading.json",
+        "redfire.log",
+        "user_db.sqlite",
+        "trading_db.sqlite-wal",
+    ):
         assert mode(up.data_dir / name) == 0o600
     assert mode(up.data_dir) == 0o700
 
@@ -114,7 +121,7 @@ def test_nobody_else_can_read_the_data_folder(tmp_path, folder):
         data_dir.chmod(0o755)
     if folder == "of an earlier start":
         (data_dir / "lock").touch()
-    env = {"REDFIRE_IDENTITY__SERVICE_SECRET": "s" * 32}
+    env = {"REDFIRE_IDENTITY__EDGE_SECRET": "s" * 32}
     with serving("config", "--data-dir", str(data_dir), env=env, umask=0o022):
         until(lambda: (data_dir / "config_db.sqlite-wal").exists())
         assert mode(data_dir) == 0o700
@@ -126,7 +133,7 @@ def test_a_folder_with_other_things_stays_as_open_as_it_is_but_what_we_put_there
     data_dir.mkdir()
     data_dir.chmod(0o755)
     (data_dir / "letter.txt").touch()
-    env = {"REDFIRE_IDENTITY__SERVICE_SECRET": "s" * 32}
+    env = {"REDFIRE_IDENTITY__EDGE_SECRET": "s" * 32}
     with serving("config", "--data-dir", str(data_dir), env=env, umask=0o022):
         until(lambda: (data_dir / "config_db.sqlite-wal").exists())
         assert mode(data_dir) == 0o755

@@ -56,7 +56,7 @@ class CtpPlatform:
             self.platform = running
             user = running.identity(self.user_id, role="admin")
             self.orders, self.accounts = user.stub(OrderServiceStub), user.stub(AccountServiceStub)
-            self.engine = running.service_stub(EngineServiceStub, "trading")
+            self.engine = running.service_stub(EngineServiceStub)
             await until(self.ready, 15)
             if self.account_id:
                 await self.funded()

@@ -58,7 +58,7 @@ class Harness:
 
     def __init__(self, running) -> None:
         self.platform = running
-        self.engine = running.service_stub(EngineServiceStub, "trading")
+        self.engine = running.service_stub(EngineServiceStub)
         self.admin = running.identity(role="admin").stub(EngineServiceStub)
         self.events = []
         self.ticks = []

@@ -15,8 +15,8 @@ from redfire.engine.v1 import engine_pb2 as pb
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 
 from services.kernel.identifiers import new_id
-from services.kernel.identity.identity import SERVICE_KEY, ServiceTokens
-from tests.harness import SECRET, _WithMetadata
+from services.kernel.identity.identity import SERVICE_KEY
+from tests.harness import _WithMetadata, service_token
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ async def killed_engine(folder):
     try:
         address = (await asyncio.wait_for(child.stdout.readline(), 60)).decode().strip()
         async with grpc.aio.insecure_channel(address) as channel:
-            metadata = [(SERVICE_KEY, ServiceTokens(SECRET).make("trading"))]
+            metadata = [(SERVICE_KEY, service_token("trading", "engine"))]
             yield EngineServiceStub(_WithMetadata(channel, metadata)), child
     finally:
         if child.returncode is None:

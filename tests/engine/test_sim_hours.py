@@ -181,7 +181,7 @@ async def test_the_setting_of_trading_closes_the_random_market_but_no_recording(
         "trading": {"enforce_sessions": True},
     }
     async with platform("engine", settings=settings, clock=saturday, data_dir=tmp_path / "data") as running:
-        engine = running.service_stub(EngineServiceStub, "trading")
+        engine = running.service_stub(EngineServiceStub)
         order = pb.SendOrderRequest(
             gateway_name="SIM",
             order_id=new_id(),

@@ -109,7 +109,7 @@ async def test_a_reader_that_holds_a_replay_back_holds_no_live_gateways_ticks(fr
     async with engine_at(front, tmp_path / "data", follow=False, feed=f"replay:{file}@max?start=subscribe") as harness:
         # A connection of its own, whose window does not grow with what others read: it would take the whole replay.
         narrow = grpc.aio.insecure_channel(harness.platform.host.address, options=[("grpc.http2.bdp_probe", 0)])
-        metadata = (("x-redfire-service", harness.platform.host.service_tokens.make("trading")),)
+        metadata = harness.platform.service_metadata("/redfire.engine.v1.EngineService/StreamTicks")
         slow = EngineServiceStub(narrow).StreamTicks(pb.StreamTicksRequest(records=True), metadata=metadata)
         started = (await slow.read()).started
         async with reading(harness) as quick:

@@ -206,7 +206,7 @@ async def test_what_any_replica_can_answer_is_not_forwarded(replicas):
 
 async def test_the_owner_sees_caller_trace_request_id_and_address_of_the_client(replicas):
     user, trace = user_of(1), "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
-    edge = {"x_redfire_edge": replicas[0].running.host.service_tokens.edge_token}
+    edge = {"x_redfire_edge": replicas[0].running.host.edge_token.value}
     calling = stub(
         replicas[0], user, x_request_id="mine", traceparent=trace, x_envoy_external_address="203.0.113.9", **edge
     )
@@ -293,7 +293,8 @@ async def last(stream):
 async def test_a_client_that_marks_its_call_as_forwarded_gains_nothing(replicas):
     """Neither with nonsense nor with the token of another service: it is forwarded all the same."""
     tokens = replicas[0].running.host.service_tokens
-    for mark in ("1", tokens.make("risk"), tokens.make("trading", ["/redfire."]), tokens.make("trading", life_s=-1)):
+    worker = tokens.make_for_worker("a")
+    for mark in ("1", tokens.make("risk", "trading"), worker, tokens.make("trading", "trading", life_s=-1)):
         await stub(replicas[0], user_of(1), **{HOP_KEY: mark}).GetOrder(order())
     assert len(replicas[1].orders.calls) == 4 and not replicas[0].orders.calls
 

@@ -10,10 +10,9 @@ from redfire.config.v1 import config_pb2, config_pb2_grpc
 from redfire.reasons import Reason
 
 from services.kernel.errors import Aborted, Denied, Invalid, NotFound, Unauthenticated, Unsupported
-from services.kernel.identity.identity import ServiceTokens
 from services.kernel.rpc.call import Call, Origin
 from services.kernel.rpc.channels import Channels, LocalChannel
-from tests.harness import SECRET, FakeService, complete, platform
+from tests.harness import FakeService, complete, platform, service_tokens
 from tests.machine import free_port
 from tests.waiting import until
 
@@ -33,6 +32,8 @@ class Configs(config_pb2_grpc.ConfigServiceServicer):
         match request.key:
             case "missing":
                 raise NotFound("config", "missing", environment=request.environment)
+            case "raced":
+                raise Aborted("changed meanwhile", etag="7")
             case "broken":
                 raise RuntimeError("the password is hunter2")
             case "slow":
@@ -170,7 +171,7 @@ async def test_peers_raise_the_same_errors_locally_and_over_the_network(served, 
         await stub.GetConfig(get("no spaces"))
     assert "key" in invalid.value.fields
     with pytest.raises(Aborted):
-        await stub.SetConfig(config_pb2.SetConfigRequest(**WHERE, value={"number_value": 1}))
+        await stub.GetConfig(get("raced"))
     answer = await stub.GetConfig(get())
     assert answer.config.version == 3
     received = []
@@ -187,7 +188,7 @@ async def test_a_peer_is_called_though_another_channel_saw_nobody_at_its_address
     attempts, port = [], free_port()
     refusing = await asyncio.start_server(lambda _, writer: (attempts.append(1), writer.close()), "127.0.0.1", port)
     addresses = {"config": f"127.0.0.1:{port}"}
-    earlier, later = (Channels(served.host.handlers, ServiceTokens(SECRET), frozenset(), addresses) for _ in range(2))
+    earlier, later = (Channels(served.host.handlers, service_tokens(), frozenset(), addresses) for _ in range(2))
     earlier._open("config", addresses["config"]).get_state(try_to_connect=True)
     await until(lambda: len(attempts) > 6, timeout_s=60)  # so that it waits for a second and more until the next one
     refusing.close()
@@ -243,11 +244,15 @@ async def test_a_session_that_ends_while_an_item_is_sent_ends_the_stream_with_it
     assert served.configs.closed.is_set()
 
 
-async def test_a_service_calls_only_whom_the_registry_says(served):
+async def test_a_service_calls_only_what_the_contract_names_it_for(served):
+    request = config_pb2.WatchConfigsRequest(environment="development", service_name="risk")
     stub = served.service_stub(config_pb2_grpc.ConfigServiceStub, "market")
-    assert (await stub.GetConfig(get())).config.version == 3
-    failure = await failure_of(served.service_stub(config_pb2_grpc.ConfigServiceStub, "nobody").GetConfig(get()))
-    assert failure.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert (await stub.WatchConfigs(request).read()) is not grpc.aio.EOF
+    for refused in (
+        stub.SetConfig(config_pb2.SetConfigRequest(environment="development", service_name="risk")),
+        served.service_stub(config_pb2_grpc.ConfigServiceStub, "nobody").WatchConfigs(request).read(),
+    ):
+        assert (await failure_of(refused)).code() is grpc.StatusCode.PERMISSION_DENIED
     forged = served.stub(config_pb2_grpc.ConfigServiceStub, x_redfire_service="nonsense")
     assert (await failure_of(forged.GetConfig(get()))).code() is grpc.StatusCode.UNAUTHENTICATED
 

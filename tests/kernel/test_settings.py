@@ -81,7 +81,7 @@ def test_config_values_under_a_former_name_count_less_than_those_under_the_prese
         ({"REDFIRE_TEA__MILK": "1"}, "REDFIRE_TEA__MILK"),
         ({"REDFIRE_NO_SUCH__KEY": "1"}, "REDFIRE_NO_SUCH__KEY"),
         ({"REDFIRE_TEA": "1"}, "REDFIRE_TEA"),
-        ({"REDFIRE_IDENTITY__SERVICE_SECRET": "too-short"}, "identity.service_secret"),
+        ({"REDFIRE_IDENTITY__EDGE_SECRET": "too-short"}, "identity.edge_secret"),
         ({"REDFIRE_TEA__KINDS": "{broken"}, "tea"),
         ({"REDFIRE_DATABASE__URL": "postgresql://db/x"}, "database.url"),
         ({"REDFIRE_DATABASE__URL": "postgresql+asyncpg://u@too-short:too-short/{name}"}, "database.url"),
@@ -163,7 +163,7 @@ def test_no_setting_is_described_by_more_than_names():
 
 
 def test_sections_are_frozen_and_secrets_do_not_show():
-    loaded = load({"REDFIRE_IDENTITY__SERVICE_SECRET": "x" * 32})
+    loaded = load({"REDFIRE_IDENTITY__EDGE_SECRET": "x" * 32})
     with pytest.raises(Exception, match="frozen"):
         loaded.of(TeaSettings).sugar = 5
     assert "x" * 32 not in repr(loaded.of(IdentitySettings))

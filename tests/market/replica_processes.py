@@ -14,8 +14,7 @@ import grpc
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from services.kernel.identity.identity import ServiceTokens
-from tests.harness import SECRET, FakeService, platform
+from tests.harness import FakeService, platform, service_keys_dir, service_token
 from tests.machine import free_port
 from tests.market.fake_engine import FakeEngine
 from tests.market.model.clients import SOON, pages
@@ -36,7 +35,7 @@ class Replica:
         self._command = [str(REDFIRE), "serve", "market", "--port", addresses[name].rpartition(":")[2]]
         self._environ = {**os.environ, **environ, "REDFIRE_MARKET__REPLICA": name}
         self._process: subprocess.Popen[bytes] | None = None
-        self._metadata = (("x-redfire-service", ServiceTokens(SECRET).make("risk")),)
+        self._metadata = (("x-redfire-service", service_token("risk", "market")),)
         self._channel = grpc.aio.insecure_channel(addresses[name], options=SOON)
         self._stub = MarketServiceStub(self._channel)
 
@@ -109,7 +108,7 @@ async def replicas(
             "REDFIRE_MARKET__FLUSH_S": "0.05",
             "REDFIRE_MARKET__CHECKPOINT_S": "1",
             "REDFIRE_PEERS__ADDRESSES": json.dumps({"engine": served.host.address}),
-            "REDFIRE_IDENTITY__SERVICE_SECRET": SECRET,
+            "REDFIRE_IDENTITY__KEYS_DIR": str(service_keys_dir()),
             **settings,
         }
         running = [Replica(name, addresses, engine, environ) for name in (RECORDER, FOLLOWER)]

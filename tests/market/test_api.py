@@ -199,7 +199,7 @@ async def test_a_feed_that_waits_for_readers_is_subscribed_when_the_first_stream
 async def test_a_service_that_looks_on_starts_no_waiting_feed_by_any_stream() -> None:
     engine = FakeEngine(paced=True, on_demand=True)
     async with running(engine) as market:
-        stub = market.platform.service_stub(MarketServiceStub, caller="strategy")
+        stub = market.platform.service_stub(MarketServiceStub, caller="risk")
         ticks = stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]))
         stream_id = (await ticks.read()).started.stream_id
         await stub.UpdateSubscription(pb.UpdateSubscriptionRequest(stream_id=stream_id, add_symbols=[OTHER]))

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
-from tests.harness import SECRET
+from tests.harness import service_keys_dir
 from tests.market.fake_engine import FakeEngine
 from tests.market.refusal import refused
 from tests.market.replica_processes import START_S, end_of, has, replicas
@@ -66,7 +66,7 @@ async def test_two_recorders_do_not_share_a_folder(tmp_path: Path) -> None:
         environ = {
             **os.environ,
             "REDFIRE_PLATFORM__DATA_DIR": str(tmp_path),
-            "REDFIRE_IDENTITY__SERVICE_SECRET": SECRET,
+            "REDFIRE_IDENTITY__KEYS_DIR": str(service_keys_dir()),
         }
         command = [str(REDFIRE), "serve", "market", "--port", "0"]
         ended = await asyncio.to_thread(

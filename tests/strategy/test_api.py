@@ -273,7 +273,7 @@ async def test_only_workers_call_the_worker_service(client):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.ReportClasses(worker_pb2.ReportClassesRequest(worker_id="w"))
         assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
-    token = p.host.service_tokens.make("worker:a", ["/redfire.strategy.v1.WorkerService/"])
+    token = p.host.service_tokens.make_for_worker("a")
     for worker_id in ("a", "b"):
         worker = p.stub(WorkerServiceStub, x_redfire_service=token)
         with pytest.raises(grpc.aio.AioRpcError) as refused:

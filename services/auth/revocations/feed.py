@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import timedelta
 
 from services.auth.repository import AuthRepository
 from services.auth.session import Revocation, WatchControlMessage
@@ -44,6 +45,15 @@ class RevocationFeed:
             return
         self._subscribers.publish(None, committed)
         self._announce(committed)
+
+    async def revoke_keys(self, revoked_ids: Sequence[str], longest_token_s: float) -> None:
+        """Revoke all that signing keys signed; what is revoked already, by another replica, stays."""
+        ends = self._clock.now() + timedelta(seconds=longest_token_s)
+        async with self._auth() as auth:
+            known = {one.revoked_id for one in await auth.list_revocations(self._clock.now())}
+            revocations = [Revocation(one, ends) for one in revoked_ids if one not in known]
+            await auth.add_revocations(revocations)
+        self.publish(revocations)
 
     async def follow_replicas(self) -> None:
         """Send what other replicas have written to the watchers too, until cancelled; what this one has, twice."""

@@ -19,9 +19,9 @@ from services.commands.running import StopSignal
 from services.commands.terminal import Terminal
 from services.commands.up_options import UpOptions
 from services.kernel.errors import StartError
-from services.kernel.identity.identity import ServiceTokens
+from services.kernel.identity.edge_token import EdgeToken
 from services.kernel.runtime import parent_death
-from services.kernel.runtime.host import service_secret
+from services.kernel.runtime.host import edge_secret
 from services.kernel.runtime.settings import IdentitySettings, Settings
 from services.market.settings import MarketSettings
 from services.mesh.envoy import EnvoyProcess
@@ -53,7 +53,7 @@ class Platform:
         self._specs = specs
         self._has_stream_ports = loaded.of(MarketSettings).stream_writer == "http2"
         self._new_admin = not (options.data_dir / "admin-password").exists()
-        self._token = ServiceTokens(service_secret(loaded.of(IdentitySettings))).edge_token
+        self._token = EdgeToken(edge_secret(loaded.of(IdentitySettings))).value
         logs = options.data_dir / "logs"
         self._supervisor = Supervisor(registry.SERVICES, specs, logs, self._publish, self._tell)
         self._operators = Operators(self._supervisor)

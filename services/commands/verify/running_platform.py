@@ -1,4 +1,4 @@
-"""The platform that runs on a data folder, as `redfire verify` calls it: as a service, for four RPCs alone."""
+"""The platform that runs on a data folder, as `redfire verify` calls it: RPCs whose callers have it."""
 
 import os
 from collections.abc import Sequence
@@ -12,36 +12,22 @@ from redfire.trading.v1 import reconciliation_service_pb2
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
-from services.commands.data_folder import SERVICE_SECRET, read_addresses
+from services.commands.data_folder import read_addresses
 from services.kernel.errors import StartError
-from services.kernel.identity.identity import ServiceTokens
+from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.policy import descriptor_set
 from services.kernel.rpc.channels import KEEPALIVE_OPTIONS, NetworkChannel
-from services.kernel.runtime.host import service_secret
-from services.kernel.runtime.settings import IdentitySettings, Settings
+from services.kernel.runtime.host import service_tokens
+from services.kernel.runtime.settings import Settings
 
 CALLER = "verify"
-RPCS = (
-    "/redfire.engine.v1.EngineService/QueryState",
-    "/redfire.engine.v1.EngineService/ListGateways",
-    "/redfire.trading.v1.OrderService/WatchTrading",
-    "/redfire.trading.v1.ReconciliationService/Reconcile",
-)
-
-
-class _Tokens(ServiceTokens):
-    """Tokens that are good for these RPCs and no other."""
-
-    def current(self, service: str) -> str:
-        """A token for one call."""
-        return self.make(service, RPCS)
 
 
 class RunningPlatform:
     """Engine and trading by their addresses."""
 
-    def __init__(self, addresses: dict[str, Any], secret: str) -> None:
-        self._tokens = _Tokens(secret)
+    def __init__(self, addresses: dict[str, Any], tokens: ServiceTokens) -> None:
+        self._tokens = tokens
         self._open: list[grpc.aio.Channel] = []
         services = addresses.get("services", {})
         self._engine, self._trading = _listed(services.get("engine")), _listed(services.get("trading"))
@@ -75,18 +61,16 @@ class RunningPlatform:
 
 
 def find_platform(data_dir: Path, loaded: Settings) -> RunningPlatform | None:
-    """The platform that runs on the folder; None where none does. Raises StartError without the services' secret."""
+    """The platform that runs on the folder; None where none does. Raises StartError when it can have no key."""
     try:
         addresses = read_addresses(data_dir)
     except StartError:
         return None
     if not _is_alive(addresses.get("pid", 0)) or not addresses.get("services", {}).get("engine"):
         return None  # what was killed left its addresses
-    file = data_dir / SERVICE_SECRET
-    identity = loaded.of(IdentitySettings)
-    if not identity.service_secret.get_secret_value() and identity.service_secret_file is None and file.exists():
-        identity = identity.model_copy(update={"service_secret_file": file})
-    return RunningPlatform(addresses, service_secret(identity))
+    tokens = service_tokens(loaded)
+    tokens.own.of(CALLER)
+    return RunningPlatform(addresses, tokens)
 
 
 def _listed(addresses: str | list[str] | None) -> list[str]:

@@ -1,14 +1,12 @@
 """Callers: identities, the permissions of their roles, and the tokens that prove them.
 
 Users and programs prove themselves with an access token (EdDSA, signed by auth, verified everywhere) or an API key.
-Services prove themselves to each other with a token of their own in `x-redfire-service`, signed with a secret that
-only services have; the edge removes that header from whatever comes from outside. The edge proves itself in the same
-way in `x-redfire-edge`: only from it do services take a caller's address.
+Services prove themselves to each other with a token of their own in `x-redfire-service` (`service_tokens`); the edge
+removes that header from whatever comes from outside. The edge proves itself in `x-redfire-edge` (`edge_token`).
 """
 
-import hmac
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +15,17 @@ from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
 from services.kernel.errors import Denied, Unauthenticated
-from services.kernel.policy import role_grants
+from services.kernel.policy import MethodPolicy, role_grants
 
 ISSUER = "redfire"
 AUDIENCE = "redfire"
-INTERNAL_AUDIENCE = "redfire-internal"
 SERVICE_KEY = "x-redfire-service"
 EDGE_KEY = "x-redfire-edge"
-SERVICE_TOKEN_LIFE_S = 300
 ADMIN_ALL = "admin:all"
+CLOCK_SKEW_S = 30.0
+"""Difference of clocks that is borne: a token from further in the future is refused."""
+_HEADERS = {"alg", "kid", "typ"}
+_TYPES = {"JWT", "at+jwt"}
 
 # Permissions of each role, from the contract; admin:all grants every permission.
 ROLE_PERMISSIONS = role_grants()
@@ -45,12 +45,12 @@ class Identity:
     service: str = ""
     # The service that acts for the user, by a token exchanged for this.
     actor: str = ""
-    # RPC path prefixes a service token is good for; none: all that the registry lets the service call.
-    rpcs: tuple[str, ...] = ()
+    # Of the key that signed its token, what a revocation names: see `key_revocation_id`.
+    key_id: str = ""
     expires_at: float = field(default=float("inf"), compare=False)
 
     def has(self, permission: str) -> bool:
-        """Test for a permission. Services may do what the registry says."""
+        """Test for a permission. Services may do what the contract names them for."""
         return self.kind == "service" or permission in self.permissions or ADMIN_ALL in self.permissions
 
     @property
@@ -62,55 +62,19 @@ class Identity:
 ANONYMOUS = Identity()
 
 
-class ServiceTokens:
-    """Makes and verifies the tokens with which services call each other (HS256, five minutes)."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-        # By which the edge is known, and believed where its callers are.
-        self.edge_token = hmac.digest(secret.encode(), b"the edge of redfire", "sha256").hex()
-        self._made: dict[str, tuple[float, str]] = {}
-        self._verified: TtlCache[str, Identity] = TtlCache(1000, SERVICE_TOKEN_LIFE_S)
-
-    def make(self, service: str, rpcs: Sequence[str] = (), life_s: float = SERVICE_TOKEN_LIFE_S) -> str:
-        """A token for a service; with `rpcs` good only for paths with these prefixes."""
-        claims: dict[str, Any] = {"sub": service, "aud": INTERNAL_AUDIENCE, "exp": time.time() + life_s}
-        if rpcs:
-            claims["rpcs"] = list(rpcs)
-        return jwt.encode(claims, self._secret, algorithm="HS256")
-
-    def current(self, service: str) -> str:
-        """The service's own token, made again before it ends."""
-        made = self._made.get(service)
-        if made is None or made[0] < time.time():
-            made = (time.time() + SERVICE_TOKEN_LIFE_S / 2, self.make(service))
-            self._made[service] = made
-        return made[1]
-
-    def is_edge(self, token: str) -> bool:
-        """Test the value of `x-redfire-edge`: did the call come by the edge?"""
-        return hmac.compare_digest(token.encode(), self.edge_token.encode())
-
-    def verify(self, token: str) -> Identity:
-        """Verify a service's token. Raises Unauthenticated."""
-        if (known := self._verified.get(token)) and known.expires_at > time.time():
-            return known
-        try:
-            claims = jwt.decode(token, self._secret, algorithms=["HS256"], audience=INTERNAL_AUDIENCE)
-        except jwt.InvalidTokenError:
-            raise Unauthenticated("not a service's token") from None
-        identity = Identity(
-            kind="service", service=claims["sub"], rpcs=tuple(claims.get("rpcs", ())), expires_at=claims["exp"]
-        )
-        self._verified.put(token, identity, claims["exp"] - time.time())
-        return identity
+def key_revocation_id(kid: str) -> str:
+    """Id by which a removed signing key is among the revocations: within the 36 characters that these have."""
+    return f"key:{kid[:32]}"
 
 
 class AccessTokens:
     """Verifies users' access tokens with auth's public keys; verified ones are remembered until they end."""
 
-    def __init__(self, fetch_keys: Callable[[], Awaitable[Sequence[Any]]]) -> None:
+    def __init__(
+        self, fetch_keys: Callable[[], Awaitable[Sequence[Any]]], now: Callable[[], float] = time.time
+    ) -> None:
         """`fetch_keys` answers auth's JsonWebKey messages."""
+        self._now = now
         self._fetch_keys = fetch_keys
         self._keys: dict[str, Any] = {}
         self._fetched_at = -1e9
@@ -126,9 +90,13 @@ class AccessTokens:
     async def verify(self, token: str) -> Identity:
         """Verify a user's token. Raises Unauthenticated."""
         try:
-            kid = jwt.get_unverified_header(token).get("kid", "")
+            header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError:
             raise Unauthenticated("not a token") from None
+        kid = header.get("kid", "")
+        # Keys are auth's, by their ids alone: a token brings none, and says of none where it is.
+        if not set(header) <= _HEADERS or header.get("typ", "JWT") not in _TYPES:
+            raise Unauthenticated("not an access token")
         if kid not in self._keys:
             await self._fetch()
         key = self._keys.get(kid)
@@ -138,7 +106,7 @@ class AccessTokens:
             claims = jwt.decode(
                 token,
                 key,
-                algorithms=["EdDSA", "ES256"],
+                algorithms=["EdDSA"],
                 audience=AUDIENCE,
                 issuer=ISSUER,
                 leeway=0,
@@ -148,7 +116,9 @@ class AccessTokens:
             raise Unauthenticated("the token has expired", reason=Reason.TOKEN_EXPIRED) from None
         except jwt.InvalidTokenError:
             raise Unauthenticated("not a valid token") from None
-        identity = identity_of(claims)
+        if not isinstance(claims.get("iat", 0), int | float) or claims.get("iat", 0) > self._now() + CLOCK_SKEW_S:
+            raise Unauthenticated("a token from the future")
+        identity = identity_of(claims, key_revocation_id(kid))
         self._verified.put(token, identity, identity.expires_at - time.time())
         return identity
 
@@ -165,8 +135,8 @@ class AccessTokens:
         }
 
 
-def identity_of(claims: dict[str, Any]) -> Identity:
-    """The identity that an access token's claims describe."""
+def identity_of(claims: dict[str, Any], key_id: str = "") -> Identity:
+    """The identity that an access token's claims describe; `key_id` is of the key that signed it."""
     permissions = ROLE_PERMISSIONS.get(claims["role"], frozenset())
     if "scope" in claims:
         scopes = frozenset(claims["scope"].split())
@@ -178,14 +148,25 @@ def identity_of(claims: dict[str, Any]) -> Identity:
         permissions=permissions,
         session_id=claims.get("sid", ""),
         actor=claims.get("act", {}).get("sub", ""),
+        key_id=key_id,
         expires_at=float(claims["exp"]),
     )
 
 
-def require_caller(identity: Identity, callers: frozenset[str], path: str) -> None:
-    """Raise Denied unless it is a service that the registry lets call `path`."""
+def require_caller(identity: Identity, policy: MethodPolicy) -> None:
+    """Raise Denied unless it is a service that the contract names among the RPC's callers."""
     if identity.kind != "service":
         raise Denied("only services may call this")
-    allowed = any(path.startswith(prefix) for prefix in identity.rpcs) if identity.rpcs else identity.service in callers
-    if not allowed:
-        raise Denied(f"{identity.service} does not call this service", caller=identity.service)
+    if not policy.admits(identity.service):
+        raise Denied(f"{identity.service} may not call {policy.name}", caller=identity.service)
+
+
+def require_delegation(identity: Identity, policy: MethodPolicy, scopes: Iterable[str]) -> None:
+    """Raise Denied when a caller asks for scopes that the contract does not let it have in a user's name."""
+    excess = set(scopes) - policy.delegations.get(identity.service, frozenset())
+    if excess:
+        raise Denied(
+            f"{identity.service} may not ask for {' '.join(sorted(excess))}",
+            caller=identity.service,
+            permission=" ".join(sorted(excess)),
+        )

@@ -2,22 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
 from services.kernel.errors import Denied, RedFireError, Unauthenticated
+from services.kernel.identity.edge_token import EdgeToken
 from services.kernel.identity.identity import (
     ANONYMOUS,
     EDGE_KEY,
     SERVICE_KEY,
     AccessTokens,
     Identity,
-    ServiceTokens,
     require_caller,
+    require_delegation,
 )
-from services.kernel.identity.revocations import Revocations
+from services.kernel.identity.revocations import Revocations, revocations_unknown
+from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.policy import MethodPolicy
 from services.kernel.rpc.call import HOP_KEY, Call, Origin
 
@@ -34,16 +37,15 @@ class Authorizer:
         self,
         access_tokens: AccessTokens,
         service_tokens: ServiceTokens,
+        edge_token: EdgeToken,
         revocations: Revocations,
         verify_api_key: VerifyApiKey,
-        callers: Mapping[str, frozenset[str]],
     ) -> None:
-        """`callers[service]` are the services that may call `service` as themselves."""
         self._access_tokens = access_tokens
         self._service_tokens = service_tokens
+        self._edge_token = edge_token
         self._revocations = revocations
         self._verify_api_key = verify_api_key
-        self._callers = callers
         # By key and address: a key may be bound to networks. Revocations are looked up each time.
         self._api_keys: TtlCache[tuple[str, str], Identity] = TtlCache(10_000, 60)
 
@@ -52,11 +54,11 @@ class Authorizer:
 
         Raises Unauthenticated or Denied as the RPC's policy says.
         """
-        if (address := origin.text("x-envoy-external-address")) and self._service_tokens.is_edge(origin.text(EDGE_KEY)):
+        if (address := origin.text("x-envoy-external-address")) and self._edge_token.is_edge(origin.text(EDGE_KEY)):
             call.client_address = address
             # Where another replica forwarded the call, that one has counted it.
             call.is_from_edge = not origin.text(HOP_KEY)
-        service = self._service(origin)
+        service = self._service(origin, policy.service)
         if policy.internal:
             if service is None:
                 raise Denied("only services may call this")
@@ -71,7 +73,7 @@ class Authorizer:
             identity = None
         if identity is None and service is not None:
             if not policy.public:
-                require_caller(service, self._callers.get(policy.service, frozenset()), policy.full_name)
+                require_caller(service, policy)
             identity = service
         if identity is None:
             if not policy.public:
@@ -82,19 +84,19 @@ class Authorizer:
             raise Denied(f"the permission {policy.permission} is needed", permission=policy.permission)
 
     def admit_service(self, policy: MethodPolicy, service: Identity, call: Call) -> None:
-        """Set the identity of a service's call of an internal RPC. Raises Denied when the registry does not say so."""
-        require_caller(service, self._callers.get(policy.service, frozenset()), policy.full_name)
+        """Set the identity of a service's call of an internal RPC. Raises Denied unless the contract names it."""
+        require_caller(service, policy)
         call.identity = service
 
     def guard(self, identity: Identity, end: Callable[[], object]) -> "StreamGuard":
         """Guard a stream of a caller; see StreamGuard."""
         return StreamGuard(identity, self._revocations, end)
 
-    def _service(self, origin: Origin) -> Identity | None:
+    def _service(self, origin: Origin, callee: str) -> Identity | None:
         if origin.service is not None:
             return origin.service
         token = origin.text(SERVICE_KEY)
-        return self._service_tokens.verify(token) if token else None
+        return self._service_tokens.verify(token, callee) if token else None
 
     async def _user(self, origin: Origin, call: Call) -> Identity | None:
         bearer = origin.text("authorization")
@@ -115,6 +117,16 @@ class Authorizer:
         return identity
 
 
+def within_delegations(policy: MethodPolicy, behavior: Any) -> Any:
+    """Let callers ask only for the scopes that the contract lets each of them have in a user's name."""
+
+    async def unary(request: Any, call: Call) -> Any:
+        require_delegation(call.identity, policy, request.scopes)
+        return await behavior(request, call)
+
+    return unary
+
+
 class StreamGuard:
     """Ends a stream, by `end`, when its caller's session is revoked, the token ends, or its shard moves.
 
@@ -131,6 +143,8 @@ class StreamGuard:
         self._end_stream = end
         self._stops: list[Callable[[], None]] = []
         if identity.kind != "user":
+            if identity.key_id:
+                self._stops.append(revocations.watch(identity, self))
             return
         left_s = identity.expires_at - time.time()
         if left_s <= 0:
@@ -138,7 +152,7 @@ class StreamGuard:
         if identity.revocable_id:
             # Revoked between admission and now.
             revocations.check(identity)
-            self._stops.append(revocations.watch(identity, self._end))
+            self._stops.append(revocations.watch(identity, self))
         if left_s < 86400 * 365:
             self._stops.append(asyncio.get_running_loop().call_later(left_s, self._expire).cancel)
 
@@ -158,6 +172,14 @@ class StreamGuard:
         if not self.ended:
             self.error = error
             self._end()
+
+    def revoked(self) -> None:
+        """The session was ended, or the key that signed the token was removed."""
+        self.end(Unauthenticated("the session was ended", reason=Reason.SESSION_REVOKED))
+
+    def unsure(self) -> None:
+        """Auth is silent for too long."""
+        self.end(revocations_unknown())
 
     def _expire(self) -> None:
         self.end(Unauthenticated("the token has expired", reason=Reason.TOKEN_EXPIRED))

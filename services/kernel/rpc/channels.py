@@ -15,13 +15,15 @@ from typing import Any
 import grpc
 
 from services.kernel.errors import DeadlineExceeded, Unavailable
-from services.kernel.identity.identity import SERVICE_KEY, Identity, ServiceTokens
+from services.kernel.identity.identity import SERVICE_KEY, Identity
+from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.policy import policies_of
 from services.kernel.rpc import status
 from services.kernel.rpc.call import Origin, current_call
 from services.kernel.rpc.client import CHANNEL_OPTIONS, target
 from services.kernel.rpc.server import Handlers
 from services.kernel.rpc.service_config import service_config
+from services.kernel.rpc.tls import PLAIN, PeerTls
 
 Metadata = tuple[tuple[str, str], ...]
 KEEPALIVE_OPTIONS = (
@@ -121,7 +123,7 @@ class NetworkChannel:
     def __init__(self, channel: grpc.aio.Channel, tokens: ServiceTokens, caller: str, peer: str) -> None:
         self._channel = channel
         self._tokens = tokens
-        self._caller = caller
+        self._caller, self._peer = caller, peer
         self._deadlines = {policy.full_name: policy.deadline_s for policy in policies_of(peer)}
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -171,7 +173,7 @@ class NetworkChannel:
         return min(limits) if limits else None
 
     def _metadata(self, metadata: Metadata) -> Metadata:
-        own = [(SERVICE_KEY, self._tokens.current(self._caller)), *metadata]
+        own = [(SERVICE_KEY, self._tokens.current(self._caller, self._peer)), *metadata]
         if call := current_call.get():
             own += [("x-request-id", call.request_id), ("traceparent", call.traceparent)]
         return tuple(own)
@@ -193,8 +195,14 @@ class Channels:
     """The channels of this process: one per peer's address and caller, made when first asked for."""
 
     def __init__(
-        self, handlers: Handlers, tokens: ServiceTokens, local: frozenset[str], addresses: Mapping[str, str]
+        self,
+        handlers: Handlers,
+        tokens: ServiceTokens,
+        local: frozenset[str],
+        addresses: Mapping[str, str],
+        tls: PeerTls = PLAIN,
     ) -> None:
+        self._tls = tls
         self._handlers = handlers
         self._tokens = tokens
         self._local = local
@@ -222,7 +230,7 @@ class Channels:
         key = peer, address
         if key not in self._network:
             options = [*KEEPALIVE_OPTIONS, ("grpc.service_config", json.dumps(service_config(policies_of(peer))))]
-            self._network[key] = grpc.aio.insecure_channel(target(address), options=options)
+            self._network[key] = self._tls.channel(target(address), options)
         return self._network[key]
 
 

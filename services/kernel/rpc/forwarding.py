@@ -29,12 +29,15 @@ from services.kernel.errors import (
     Unauthenticated,
     Unavailable,
 )
-from services.kernel.identity.identity import EDGE_KEY, SERVICE_KEY, ServiceTokens
+from services.kernel.identity.edge_token import EdgeToken
+from services.kernel.identity.identity import EDGE_KEY, SERVICE_KEY
+from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.policy import MethodPolicy
 from services.kernel.rpc import status
 from services.kernel.rpc.authorization import StreamGuard
 from services.kernel.rpc.call import HOP_KEY, Call, Origin
 from services.kernel.rpc.replica_channels import ReplicaChannels
+from services.kernel.rpc.tls import PLAIN, PeerTls
 from services.kernel.shards.ownership import ALL_SHARDS, Ownership, shard_of
 
 SHARD_KEY = "x-redfire-shard"
@@ -59,9 +62,9 @@ Check = Callable[[Message], None]
 class Forwarding:
     """The shards of the services of this process, and calls to their other replicas."""
 
-    def __init__(self, tokens: ServiceTokens) -> None:
-        self._tokens = tokens
-        self._channels = ReplicaChannels()
+    def __init__(self, tokens: ServiceTokens, edge_token: EdgeToken, tls: PeerTls = PLAIN) -> None:
+        self._tokens, self._edge_token = tokens, edge_token
+        self._channels = ReplicaChannels(tls)
         self._waiting = 0
         # By service, of those whose replicas share shards.
         self.shards: dict[str, Ownership] = {}
@@ -250,10 +253,10 @@ class Forwarding:
         if not mark:
             return False
         try:
-            identity = self._tokens.verify(mark)
+            identity = self._tokens.verify(mark, policy.service)
         except Unauthenticated:
             return False
-        return identity.service == policy.service and not identity.rpcs
+        return identity.service == policy.service
 
     async def _forward(
         self, address: str, shard: int | None, policy: MethodPolicy, request: Any, origin: Origin, call: Call
@@ -292,15 +295,15 @@ class Forwarding:
         kept = [pair for pair in origin.metadata.items() if pair[0] not in _OWN_KEYS]
         kept = [pair for pair in kept if not pair[0].startswith(("grpc-", ":"))]
         own = [
-            (HOP_KEY, self._tokens.current(policy.service)),
+            (HOP_KEY, self._tokens.current(policy.service, policy.service)),
             (SHARD_KEY, str(shard)),
             ("x-request-id", call.request_id),
             ("traceparent", call.traceparent),
         ]
-        if call.client_address:
-            own += [(EDGE_KEY, self._tokens.edge_token), ("x-envoy-external-address", call.client_address)]
+        if call.client_address and self._edge_token.value:
+            own += [(EDGE_KEY, self._edge_token.value), ("x-envoy-external-address", call.client_address)]
         if origin.service is not None:
-            own.append((SERVICE_KEY, self._tokens.current(origin.service.service)))
+            own.append((SERVICE_KEY, self._tokens.current(origin.service.service, policy.service)))
         return (*kept, *own)
 
 

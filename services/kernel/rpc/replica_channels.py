@@ -13,6 +13,7 @@ import grpc
 
 from services.kernel.errors import Unavailable
 from services.kernel.rpc.client import CHANNEL_OPTIONS
+from services.kernel.rpc.tls import PLAIN, PeerTls
 
 MOST_CALLS, MOST_STREAMS = 1000, 20_000
 """That are on their way to one replica at once."""
@@ -31,7 +32,8 @@ _OPTIONS = (
 class ReplicaChannels:
     """Channels by address and kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: PeerTls = PLAIN) -> None:
+        self._tls = tls
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
         self._rpcs: dict[tuple[str, str], dict[str, Any]] = {}
         self._running: Counter[tuple[str, str]] = Counter()
@@ -67,7 +69,7 @@ class ReplicaChannels:
             raise error
         if key not in self._channels:
             self._forget_unused()
-            self._channels[key] = grpc.aio.insecure_channel(key[0], options=_OPTIONS)
+            self._channels[key] = self._tls.channel(key[0], _OPTIONS)
             self._rpcs[key] = {}
         self._running[key] += 1
         try:

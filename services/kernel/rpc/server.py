@@ -19,7 +19,7 @@ from services.kernel.audit.draft import Draft, act_of, current_draft
 from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unsupported
 from services.kernel.policy import MethodPolicy, service_policies
 from services.kernel.rpc import status, telemetry
-from services.kernel.rpc.authorization import Authorizer, StreamGuard
+from services.kernel.rpc.authorization import Authorizer, StreamGuard, within_delegations
 from services.kernel.rpc.call import Call, Origin, current_call
 from services.kernel.rpc.forwarding import Forwarding
 from services.kernel.rpc.open_stream import OpenStream, opening
@@ -124,6 +124,8 @@ class Handlers:
         request_class = raw.request_deserializer.__self__
         response_from_bytes = _response_class(policy).FromString
         check = request_check(request_class, policy)
+        if policy.delegations:
+            behavior = within_delegations(policy, behavior)
         invoke = wrap(policy, behavior, check)
         open_stream = self._opening(policy, behavior, check) if policy.streams else None
         return Handler(policy, invoke, open_stream, raw.request_deserializer, response_from_bytes, request_class)

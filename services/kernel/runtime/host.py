@@ -20,8 +20,11 @@ from services.kernel.audit_trail.signing import FOLDER as AUDIT_FOLDER
 from services.kernel.audit_trail.signing import KEY_FILE, open_key
 from services.kernel.clock import Clock
 from services.kernel.errors import StartError
-from services.kernel.identity.identity import AccessTokens, Identity, ServiceTokens
+from services.kernel.identity.edge_token import EdgeToken
+from services.kernel.identity.identity import AccessTokens, Identity, key_revocation_id
 from services.kernel.identity.revocations import Revocations
+from services.kernel.identity.service_keys import PUBLIC, WORKER_TOKEN_LIFE_S, OwnKeys, TrustedKeys
+from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.policy import contract_services
 from services.kernel.rpc import telemetry
 from services.kernel.rpc.authorization import Authorizer
@@ -30,6 +33,7 @@ from services.kernel.rpc.client import target
 from services.kernel.rpc.forwarding import Forwarding
 from services.kernel.rpc.reflection import add_reflection
 from services.kernel.rpc.server import Handlers, UnknownMethods
+from services.kernel.rpc.tls import PeerTls
 from services.kernel.rpc.user_limits import UserLimits
 from services.kernel.runtime.health import HealthReporter
 from services.kernel.runtime.live_settings import ConfigFollower
@@ -38,20 +42,24 @@ from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.revocation_follower import RevocationFollower
 from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.runtime.settings import (
+    SECRET_BYTES,
     AuditSettings,
     IdentitySettings,
     LimitSettings,
     PeersSettings,
+    PlatformSettings,
     Section,
     ServerSettings,
     Settings,
     TelemetrySettings,
 )
+from services.kernel.runtime.tls_settings import peer_tls, server_tls
 from services.kernel.tasks import Tasks
 from services.kernel.version import VERSION
 
 log = logging.getLogger(__name__)
 PROBE_INTERVAL_S = 2.0
+KEYS_S = 0.3
 # Every service verifies tokens and follows its configuration.
 KERNEL_CALLS = frozenset({"auth", "config"})
 REVOCATIONS_TIMEOUT_S = 3.0
@@ -103,22 +111,25 @@ class Host:
         self._migrate = migrate
         self.names = list(names)
         self.settings = settings
-        self.service_tokens = ServiceTokens(service_secret(settings.of(IdentitySettings)))
+        self.tls = peer_tls(settings)
+        self.service_tokens = service_tokens(settings)
+        self.edge_token = EdgeToken(edge_secret(settings.of(IdentitySettings)))
         self.revocations = Revocations()
         self._fetch_keys = fetch_keys or self._auth_keys
         traced = settings.of(TelemetrySettings)
         authorizer = Authorizer(
-            AccessTokens(lambda: self._fetch_keys()),
+            AccessTokens(lambda: self._fetch_keys(), lambda: self.clock.now_ns() / 1e9),
             self.service_tokens,
+            self.edge_token,
             self.revocations,
             self._verify_api_key,
-            _callers(registry),
         )
         tracing = telemetry.Tracing(traced.otlp_endpoint, traced.sample_ratio)
         self._limits = UserLimits(settings.of(LimitSettings))
-        self.handlers = Handlers(authorizer, tracing, Forwarding(self.service_tokens), Recorder(), self._limits)
+        forwarding = Forwarding(self.service_tokens, self.edge_token, self.tls)
+        self.handlers = Handlers(authorizer, tracing, forwarding, Recorder(), self._limits)
         self._addresses = settings.of(PeersSettings).addresses
-        self.channels = Channels(self.handlers, self.service_tokens, frozenset(names), self._addresses)
+        self.channels = Channels(self.handlers, self.service_tokens, frozenset(names), self._addresses, self.tls)
         self.tasks = tasks or Tasks()
         self.resources = Resources(
             settings,
@@ -130,6 +141,7 @@ class Host:
             self.handlers,
             self.channels,
             self.revocations,
+            self.tls,
         )
         self.lifecycle, self.events = self.resources.lifecycle, self.resources.events
         self.clock, self.data_dir = self.resources.clock, self.resources.data_dir
@@ -156,6 +168,7 @@ class Host:
     async def start(self) -> None:
         """Bind the services, make their tables, run their start hooks, and listen. Raises StartError."""
         for name in self.names:
+            self.service_tokens.own.of(name)
             self._registry[name].bind(name, ServiceContext(self.resources, name))
             self._follow_log_level(name)
         self._refuse_missing()
@@ -167,14 +180,17 @@ class Host:
         add_reflection(self._server)
         self._server.add_generic_rpc_handlers((UnknownMethods(),))
         try:
-            self.resources.listen_on(self._server.add_insecure_port(f"{where.host}:{where.port}"))
+            self.resources.listen_on(self._add_port(f"{where.host}:{where.port}"))
         except RuntimeError:
             raise StartError(f"port {where.port} on {where.host} is in use") from None
         for database in self.resources.databases:
             await database.start(self._migrate)
         auth = AuthServiceStub(self.channels.to("auth", self.names[0]))
         follower = RevocationFollower(self.revocations, auth, self.resources.messages)
+        if "auth" in self.names or "auth" in self._addresses:
+            self.revocations.require(self.settings.of(IdentitySettings).revocations_max_age_s)
         self.tasks.supervise("kernel.revocations", follower.run)
+        self.tasks.supervise("kernel.identity", self._follow_keys)
         self._follow_config()
         await self.lifecycle.start()
         await self.resources.take_shards()
@@ -198,6 +214,12 @@ class Host:
         # Orders that are kept would otherwise be looked through again and again.
         gc.set_threshold(20_000, 20, 50)
 
+    def _add_port(self, address: str) -> int:
+        assert self._server is not None
+        if (tls := server_tls(self.settings)) is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, tls.credentials())
+
     async def _listen_for_streams(self, name: str, port: int) -> int:
         # Imported only here: most processes need none.
         from services.kernel.rpc.http2.listener import StreamListener
@@ -205,7 +227,8 @@ class Host:
         paths = self.resources.stream_paths[name]
         listener = StreamListener({path: self.handlers.by_path[path] for path in paths})
         where = self.settings.of(ServerSettings)
-        port = await listener.start(where.host, port, where.reuse_port)
+        tls = server_tls(self.settings)
+        port = await listener.start(where.host, port, where.reuse_port, tls.context() if tls is not None else None)
         self._listeners.append(listener)
         return port
 
@@ -237,7 +260,7 @@ class Host:
         """Each service that is served here or has an address: SERVING or NOT_SERVING."""
         states = self._health.states() if self._health is not None else {}
         remote = {name: address for name, address in self._addresses.items() if name not in states}
-        answers = await asyncio.gather(*(_remote_health(address) for address in remote.values()))
+        answers = await asyncio.gather(*(_remote_health(self.tls, address) for address in remote.values()))
         return {**states, **dict(zip(remote, answers, strict=True))}
 
     # The kernel's own business with auth and config --------------------------------------------------------------
@@ -245,6 +268,20 @@ class Host:
     async def _auth_keys(self) -> Sequence[Any]:
         stub = AuthServiceStub(self.channels.to("auth", self.names[0]))
         return (await stub.GetJwks(auth_pb2.GetJwksRequest())).keys
+
+    async def _follow_keys(self) -> None:
+        """Notice within a second that keys of services were rotated or removed, and that auth is silent."""
+        while True:
+            await asyncio.sleep(KEYS_S)
+            try:
+                removed = self.service_tokens.refresh()
+            except (OSError, ValueError, KeyError, TypeError, StartError) as error:
+                # The keys in memory stay in use. Only the error's type is logged: its text may quote a file.
+                log.error("the keys of services cannot be read: %s", type(error).__name__)
+                continue
+            for kid in removed:
+                self.revocations.add(key_revocation_id(kid), time.time() + WORKER_TOKEN_LIFE_S)
+            self.revocations.end_unsure()
 
     async def _probe_databases(self) -> None:
         """Find out which databases can be written: a service whose cannot is not SERVING."""
@@ -282,7 +319,7 @@ class Host:
         if "auth" not in self.names and "auth" not in self._addresses:
             return
         if not await follower.known(REVOCATIONS_TIMEOUT_S):
-            log.warning("auth sends no revocations yet: tokens of ended sessions are accepted until it does")
+            log.warning("auth sends no revocations yet: users are refused until it does")
 
     def _follow_config(self) -> None:
         if "config" not in self.names and "config" not in self._addresses:
@@ -312,32 +349,29 @@ class Host:
                 raise ValueError(f"{name} does not serve {', '.join(sorted(missing))}")
 
 
-def _callers(registry: Mapping[str, ServiceEntry]) -> dict[str, frozenset[str]]:
-    """Invert the registry: by service, the services that may call it."""
-    everybody = frozenset(registry)
-    return {
-        name: everybody
-        if name in KERNEL_CALLS
-        else frozenset(n for n, entry in registry.items() if name in entry.calls)
-        for name in registry
-    }
+def service_tokens(settings: Settings) -> ServiceTokens:
+    """Tokens by the keys that the settings name."""
+    identity = settings.of(IdentitySettings)
+    keys_dir = identity.keys_dir or settings.of(PlatformSettings).data_dir / "identity"
+    trust_dir = identity.trust_dir or keys_dir / PUBLIC
+    return ServiceTokens(OwnKeys(keys_dir.absolute(), trust_dir.absolute()), TrustedKeys(trust_dir.absolute()))
 
 
-def service_secret(identity: IdentitySettings) -> str:
-    """The secret that the settings state or whose file they name. Raises StartError."""
-    secret = identity.service_secret.get_secret_value()
-    if not secret and identity.service_secret_file is not None:
+def edge_secret(identity: IdentitySettings) -> str:
+    """The secret that the settings state or whose file they name; empty where they do not. Raises StartError."""
+    secret = identity.edge_secret.get_secret_value()
+    if not secret and identity.edge_secret_file is not None:
         try:
-            secret = identity.service_secret_file.read_text().strip()
+            secret = identity.edge_secret_file.read_text().strip()
         except OSError as error:
-            raise StartError(f"identity.service_secret_file: {error}") from None
-    if len(secret.encode()) < 32:
-        raise StartError("identity.service_secret: a secret of at least 32 bytes is needed")
+            raise StartError(f"identity.edge_secret_file: {error}") from None
+        if len(secret.encode()) < SECRET_BYTES:
+            raise StartError(f"identity.edge_secret_file: a secret of at least {SECRET_BYTES} bytes is needed")
     return secret
 
 
-async def _remote_health(address: str) -> str:
-    async with grpc.aio.insecure_channel(target(address)) as channel:
+async def _remote_health(tls: PeerTls, address: str) -> str:
+    async with tls.channel(target(address)) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=1)

@@ -13,13 +13,14 @@ from services.kernel.data.backend import PostgresOptions
 from services.kernel.data.database import Database
 from services.kernel.data.writes import SHARD_LEASES
 from services.kernel.events.transport import EventBus, Transport
-from services.kernel.identity.identity import ServiceTokens
 from services.kernel.identity.revocations import Revocations
+from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.redis.shared import Messages, NoMessages, NoRedis, Redis
 from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.client import target
 from services.kernel.rpc.server import Handlers
 from services.kernel.rpc.telemetry import Tracing
+from services.kernel.rpc.tls import PLAIN, PeerTls
 from services.kernel.runtime.lifecycle import Lifecycle
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.settings import (
@@ -69,8 +70,10 @@ class Resources:
         handlers: Handlers,
         channels: Channels,
         revocations: Revocations,
+        tls: PeerTls = PLAIN,
     ) -> None:
         """`names` are the services of this process."""
+        self.tls = tls
         self.settings = settings
         self.names = names
         self.clock = clock

@@ -40,15 +40,18 @@ class RevocationFollower:
         """Follow auth's stream, again whenever it ends, until cancelled."""
         said = ""
         while True:
+            is_complete = False
             try:
                 async for message in until_silent(
                     self._auth.WatchRevocations(auth_pb2.WatchRevocationsRequest()), SILENCE_S
                 ):
                     said = ""
-                    if message.snapshot_complete:
-                        self._known.set()
                     if message.HasField("revocation"):
                         self._add(message.revocation)
+                    is_complete = is_complete or message.snapshot_complete
+                    if is_complete:
+                        self._revocations.hear()
+                        self._known.set()
             except RedFireError as error:
                 if error.message != said:
                     level = logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING

@@ -19,6 +19,7 @@ from services.kernel.redis.shared import Messages, Redis
 from services.kernel.redis.shared_quota import SharedQuota
 from services.kernel.rpc.channels import LocalChannel, NetworkChannel
 from services.kernel.rpc.telemetry import Tracing
+from services.kernel.rpc.tls import PeerTls
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.secret_files import FOLDER, SecretFiles
@@ -161,9 +162,14 @@ class ServiceContext:
         """Network address of a service, as a gRPC channel takes it; known once the start hooks run."""
         return self._resources.address_of(service)
 
-    def service_token(self, subject: str, rpcs: list[str], life_s: float) -> str:
-        """A token in `x-redfire-service` for a helper process, good only for RPCs with these path prefixes."""
-        return self._resources.service_tokens.make(subject, rpcs, life_s)
+    @property
+    def peer_tls(self) -> PeerTls:
+        """TLS by which a helper process calls services."""
+        return self._resources.tls
+
+    def worker_token(self, worker_id: str) -> str:
+        """A token in `x-redfire-service` for a process that runs strategies, good for hours."""
+        return self._resources.service_tokens.make_for_worker(worker_id)
 
     def serve(self, servicer: Any) -> None:
         """Serve a generated service's implementation; every RPC of it."""

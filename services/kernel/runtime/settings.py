@@ -125,6 +125,10 @@ class ServerSettings(BaseSection):
     port: int = Field(default=50051, ge=0, le=65535, description="The port of gRPC; 0 takes a free one.")
     ops_port: int = Field(default=0, ge=0, le=65535, description="The port of /healthz and /metrics; 0: a free one.")
     grace_s: float = Field(default=5.0, ge=0, le=60, description="Time for running RPCs to end, seconds.")
+    tls_cert: Path | None = Field(
+        default=None, description="The certificate chain by which gRPC is served with TLS, PEM; none: without."
+    )
+    tls_key: Path | None = Field(default=None, description="The certificate's private key, PEM.")
     reuse_port: bool = Field(
         default=False, description="Share the ports with a process that keeps them for this one, as `redfire up` does."
     )
@@ -139,6 +143,13 @@ class PeersSettings(BaseSection):
         description='By service: `{"trading": "host:port"}`; of several replicas `"10.0.0.5:50051,10.0.0.6:50051"`.',
     )
 
+    tls_ca: Path | None = Field(
+        default=None, description="The CA of the peers' certificates, PEM: peers are called with TLS; none: without."
+    )
+    tls_name: str = Field(
+        default="", description="The name that peers' certificates state; empty: the host of each address."
+    )
+
     @field_validator("addresses")
     @classmethod
     def _replicas_by_number(cls, value: dict[str, str]) -> dict[str, str]:
@@ -149,15 +160,29 @@ class PeersSettings(BaseSection):
 
 
 class IdentitySettings(BaseSection):
-    """The secret by which services know each other."""
+    """Keys by which services know each other, the secret by which they know the edge, the age of revocations."""
 
     section = "identity"
-    service_secret: SecretStr = Field(
-        default=SecretStr(""), description="At least 32 bytes, the same for all services."
+    keys_dir: Path | None = Field(
+        default=None,
+        description="The folder of its services' private keys; by default `identity` in the data folder.",
     )
-    service_secret_file: Path | None = Field(default=None, description="A file that holds it instead.")
+    trust_dir: Path | None = Field(
+        default=None, description="The folder of the public keys of all services; by default `public` in `keys_dir`."
+    )
+    edge_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="At least 32 bytes, the same for all services and the edge, from which alone they take addresses.",
+    )
+    edge_secret_file: Path | None = Field(default=None, description="A file that holds it instead.")
+    revocations_max_age_s: float = Field(
+        default=60.0,
+        ge=5,
+        le=3600,
+        description="Users are refused while auth has not been heard for so long: a session may have ended meanwhile.",
+    )
 
-    @field_validator("service_secret")
+    @field_validator("edge_secret")
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and len(value.get_secret_value().encode()) < SECRET_BYTES:

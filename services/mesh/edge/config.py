@@ -57,16 +57,42 @@ def to_yaml(bootstrap: Json) -> str:
 def clusters(options: EdgeOptions) -> list[Json]:
     """The services, by name, and what the edge itself asks."""
     calls = options.in_flight
-    all_clusters = [service_cluster(name, name, options.services[name], calls) for name in sorted(options.services)]
+    tls = services_tls(options)
+    all_clusters = [
+        service_cluster(name, name, options.services[name], calls) | tls for name in sorted(options.services)
+    ]
     for name in sorted(options.streams):
         addresses, checked = options.streams[name], options.services[name]
-        all_clusters.append(service_cluster(streams_cluster(name), name, addresses, calls, checked))
+        all_clusters.append(service_cluster(streams_cluster(name), name, addresses, calls, checked) | tls)
     all_clusters.append(cluster("ops", (options.ops,)))
     all_clusters.append(operators_cluster(options))
     all_clusters.append({"name": NOWHERE, "type": "STATIC", "connect_timeout": "0.1s"})
     if options.tracing:
         all_clusters.append(cluster("otlp", (options.tracing,)) | {"typed_extension_protocol_options": http2()})
     return all_clusters
+
+
+def services_tls(options: EdgeOptions) -> Json:
+    """TLS to the services, whose certificates a CA of theirs signed, for their name or the address's host."""
+    if not options.services_ca:
+        return {}
+    trusted: Json = {"trusted_ca": {"filename": options.services_ca}}
+    if options.services_name:
+        matcher = {"exact": options.services_name}
+        trusted["match_typed_subject_alt_names"] = [{"san_type": "DNS", "matcher": matcher}]
+    context: Json = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": {
+            "alpn_protocols": ["h2"],
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "validation_context": trusted,
+        },
+    }
+    if options.services_name:
+        context["sni"] = options.services_name
+    else:
+        context |= {"auto_host_sni": True, "auto_sni_san_validation": True}
+    return {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context}}
 
 
 def service_cluster(

@@ -38,6 +38,10 @@ class EdgeOptions:
     # The addresses of services' ports for streams alone, where they have one: for those of NEVER_SILENT. The
     # order is that of the same processes in `services`.
     streams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    services_ca: str = (
+        ""  # a file with the CA of the services' certificates, which are called with TLS; none when empty
+    )
+    services_name: str = ""  # the name that all their certificates state; empty: the host of each address
     operators: str = ""  # answers reflection and grpc.health.v1; empty: a service's process, which hosts them all
     # Reflection's streams that may be open at a time, and health checks beside them; each ends by itself.
     operator_calls: int = 64

@@ -11,6 +11,7 @@ from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.rpc.client import CHANNEL_OPTIONS
+from services.kernel.rpc.tls import PLAIN, PeerTls
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -45,14 +46,11 @@ class Access:
 class Connections:
     """The channels and stubs of one worker."""
 
-    def __init__(self, strategy: str, market: str, trading: str, worker_token: str) -> None:
+    def __init__(self, strategy: str, market: str, trading: str, worker_token: str, tls: PeerTls = PLAIN) -> None:
         """The first three are addresses."""
-        self._market_address = market
-        self._channels = {
-            address: grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-            for address in {strategy, market, trading}
-        }
-        self.worker_metadata: Metadata = (("x-redfire-service", worker_token),)
+        self._market_address, self._tls = market, tls
+        self._channels = {address: tls.channel(address, CHANNEL_OPTIONS) for address in {strategy, market, trading}}
+        self.renew(worker_token)
         self.worker = WorkerServiceStub(self._channels[strategy])
         self.market = MarketServiceStub(self._channels[market])
         self.stream_ticks = self._channels[market].unary_stream(
@@ -65,10 +63,14 @@ class Connections:
         self.accounts = AccountServiceStub(self._channels[trading])
         self._blocking: grpc.Channel | None = None
 
+    def renew(self, worker_token: str) -> None:
+        """Call as the worker with this token from now on."""
+        self.worker_metadata: Metadata = (("x-redfire-service", worker_token),)
+
     def blocking_market(self) -> Any:
         """A synchronous stub, because vnpy's strategies load their history inside a synchronous call."""
         if self._blocking is None:
-            self._blocking = grpc.insecure_channel(self._market_address, options=CHANNEL_OPTIONS)
+            self._blocking = self._tls.blocking_channel(self._market_address, CHANNEL_OPTIONS)
         return MarketServiceStub(self._blocking)
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from services.kernel.clock import Clock
+from services.kernel.rpc.tls import PeerTls
 from services.kernel.runtime.parent_death import end_with_parent
 from services.quant.sdk.loading import Loader
 from services.quant.sdk.worker_heartbeat import HeartbeatFile
@@ -45,6 +46,8 @@ class WorkerConfig:
     home: str = ""
     heartbeat_file: str = ""
     parent: int = 0
+    services_ca: str = ""
+    services_name: str = ""
     skip: dict[str, str] = field(default_factory=dict)
     sandbox: dict[str, Any] | None = None
 
@@ -80,7 +83,8 @@ def main() -> None:
 
 async def _run(config: WorkerConfig, heartbeat: HeartbeatFile | None) -> None:
     _stop_calmly()
-    connections = Connections(config.strategy, config.market, config.trading, config.token)
+    tls = PeerTls(config.services_ca.encode(), config.services_name)
+    connections = Connections(config.strategy, config.market, config.trading, config.token, tls)
     if heartbeat is not None:
         threading.Thread(target=_end_in_time, args=(heartbeat,), daemon=True).start()
     loader = Loader(Path(config.strategies_dir) if config.strategies_dir else None, config.skip)

@@ -115,6 +115,8 @@ class Worker:
             self._again.pop(message.stop.strategy_id, None)
             if runner := self._runners.get(message.stop.strategy_id):
                 runner.stop()
+        elif message.HasField("worker_token"):
+            self._connections.renew(message.worker_token)
         elif message.HasField("token") and (runner := self._runners.get(message.token.strategy_id)):
             runner.access.renew(message.token.access_token)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from services.kernel.clock import Clock
 from services.kernel.identifiers import new_id
+from services.kernel.rpc.tls import PLAIN, PeerTls
 from services.strategy.runner.main import WorkerConfig
 from services.strategy.sandbox.admission import Admission
 from services.strategy.sandbox.profile import CODE, Needs
@@ -40,6 +41,7 @@ class PlatformAccess:
     folder: Path
     address_of: Callable[[str], str]
     worker_token: Callable[[str], str]
+    tls: PeerTls = PLAIN
 
 
 @dataclass(slots=True)
@@ -242,6 +244,8 @@ class Supervisor:
         config = WorkerConfig(
             worker_id=worker_id,
             token=self._access.worker_token(worker_id),
+            services_ca=self._access.tls.ca.decode(),
+            services_name=self._access.tls.name,
             strategy=addresses[0],
             market=addresses[1],
             trading=addresses[2],

@@ -13,8 +13,7 @@ from redfire.common.v1 import common_pb2
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from services.kernel.identity.identity import ServiceTokens
-from tests.harness import SECRET
+from tests.harness import service_token
 from tests.market.model.engine import SYMBOLS, Epoch
 
 RETRY_S = 0.05
@@ -52,7 +51,7 @@ class TickClient:
         self._added: set[str] = set()
         """Symbols taken into the stream of which nothing came yet: their first tick may be of any epoch."""
         self._call: Any = None
-        self._metadata = (("x-redfire-service", ServiceTokens(SECRET).make("risk")),)
+        self._metadata = (("x-redfire-service", service_token("risk", "market")),)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -265,7 +264,7 @@ class BarClient:
         self.bars: dict[tuple[str, int], pb.Bar] = {}
         self._address = address
         self._counts = counts
-        self._metadata = (("x-redfire-service", ServiceTokens(SECRET).make("risk")),)
+        self._metadata = (("x-redfire-service", service_token("risk", "market")),)
 
     async def run(self) -> None:
         """Read until cancelled."""

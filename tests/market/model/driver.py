@@ -10,9 +10,8 @@ from redfire.common.v1 import common_pb2
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from services.kernel.identity.identity import ServiceTokens
 from services.quant.bars import Bar, BarBuilder, Interval, LocalClock
-from tests.harness import SECRET, FakeService, platform
+from tests.harness import FakeService, platform, service_token
 from tests.market.model.clients import BarClient, ConflatedClient, TickClient, pages
 from tests.market.model.engine import GATEWAY, SECOND_NS, SYMBOLS, Epoch, ModelEngine
 from tests.market.model.market_process import MarketProcess, make_replicas
@@ -155,7 +154,7 @@ async def _compare(
 
 async def _history(market: MarketProcess) -> tuple[dict[str, list[pb.Tick]], dict[tuple[str, int], pb.Bar]]:
     """The ticks of each symbol and the minute bars that a replica lists."""
-    metadata = (("x-redfire-service", ServiceTokens(SECRET).make("risk")),)
+    metadata = (("x-redfire-service", service_token("risk", "market")),)
     listed: dict[tuple[str, int], pb.Bar] = {}
     recorded: dict[str, list[pb.Tick]] = {}
     async with grpc.aio.insecure_channel(market.address) as channel:

@@ -11,7 +11,7 @@ from typing import Any
 from services import registry
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
-from tests.harness import SECRET
+from tests.harness import SECRET, service_keys_dir
 from tests.machine import free_ports
 
 START_S = 600
@@ -94,7 +94,7 @@ async def _serve(ready: Any, folder: Path, address: str, engine_address: str, ma
     flags: dict[str, dict[str, Any]] = {
         "platform": {"data_dir": folder},
         "server": {"port": int(address.rpartition(":")[2]), "grace_s": 2},
-        "identity": {"service_secret": SECRET},
+        "identity": {"edge_secret": SECRET, "keys_dir": service_keys_dir()},
         "peers": {"addresses": {"engine": engine_address}},
         "market": {**SETTINGS, **market},
     }

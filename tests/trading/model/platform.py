@@ -20,7 +20,7 @@ from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.tasks import Tasks
-from tests.harness import SECRET, FakeService, TokenMint
+from tests.harness import SECRET, FakeService, TokenMint, service_keys_dir
 from tests.simulated_time import SimulatedClock, SimulatedLoop
 from tests.trading.model.market import MarketApi
 from tests.trading.model.risk import RiskApi
@@ -84,7 +84,7 @@ class Run:
             "risk": FakeService(lambda process: [RiskApi(venue.line)], calls=["trading"]),
         }
         flags: dict[str, dict[str, Any]] = {
-            "platform": {"data_dir": folder}, "identity": {"service_secret": SECRET},
+            "platform": {"data_dir": folder}, "identity": {"edge_secret": SECRET, "keys_dir": service_keys_dir()},
             "trading": {**SETTINGS, "enforce_sessions": keeps_hours},
         }  # fmt: skip
         loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})

@@ -34,7 +34,8 @@ _HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 class Connection(asyncio.BufferedProtocol):
     """A client's connection. Of calls it serves streams that their handlers open for a writer."""
 
-    _buffer: ClassVar = bytearray(READ_BYTES)  # of all: what is read is taken at once
+    # Of all: what is read is taken at once. A view, of which TLS fills parts.
+    _buffer: ClassVar = memoryview(bytearray(READ_BYTES))
 
     def __init__(self, handlers: Mapping[str, Handler], connections: set["Connection"]) -> None:
         self.streams: dict[int, Stream] = {}
@@ -57,7 +58,7 @@ class Connection(asyncio.BufferedProtocol):
         self._control.initiate_connection()
         self._flush()
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """The buffer for the next read (asyncio.BufferedProtocol)."""
         return self._buffer
 
@@ -67,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop.call_soon(self._read_on)
         self._heard_at = time.perf_counter()
         try:
-            taken = self._control.receive_data(bytes(memoryview(self._buffer)[:nbytes]))
+            taken = self._control.receive_data(bytes(self._buffer[:nbytes]))
             for event in taken:
                 self._take(event)
             self._partial_bytes = 0 if taken else self._partial_bytes + nbytes

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from ssl import SSLContext
 
 from services.kernel.errors import StartError
 from services.kernel.rpc.http2.connection import Connection
@@ -18,11 +19,13 @@ class StreamListener:
         self._connections: set[Connection] = set()
         self._connect = partial(Connection, handlers, self._connections)
 
-    async def start(self, host: str, port: int, shared: bool = False) -> int:
+    async def start(self, host: str, port: int, shared: bool = False, tls: SSLContext | None = None) -> int:
         """Listen, at a port that may be shared by processes; the port. Raises StartError when it is in use."""
         self._loop = asyncio.get_running_loop()
         try:
-            self._server = await self._loop.create_server(self._connect, host, port, backlog=1024, reuse_port=shared)
+            self._server = await self._loop.create_server(
+                self._connect, host, port, backlog=1024, reuse_port=shared, ssl=tls
+            )
         except OSError as error:
             raise StartError(f"port {port} on {host} for streams: {error.strerror or error}") from None
         self._sweep()

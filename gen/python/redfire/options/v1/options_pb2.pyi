@@ -60,7 +60,7 @@ class RoleGrant(_message.Message):
     def __init__(self, name: _Optional[str] = ..., includes: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MethodPolicy(_message.Message):
-    __slots__ = ("public", "permission", "internal", "rate_limit", "idempotent", "deadline", "audit", "routing")
+    __slots__ = ("public", "permission", "internal", "rate_limit", "idempotent", "deadline", "audit", "routing", "callers", "delegations")
     PUBLIC_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
     INTERNAL_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,8 @@ class MethodPolicy(_message.Message):
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
     ROUTING_FIELD_NUMBER: _ClassVar[int]
+    CALLERS_FIELD_NUMBER: _ClassVar[int]
+    DELEGATIONS_FIELD_NUMBER: _ClassVar[int]
     public: bool
     permission: str
     internal: bool
@@ -77,4 +79,14 @@ class MethodPolicy(_message.Message):
     deadline: _duration_pb2.Duration
     audit: bool
     routing: Routing
-    def __init__(self, public: _Optional[bool] = ..., permission: _Optional[str] = ..., internal: _Optional[bool] = ..., rate_limit: _Optional[_Union[RateLimit, str]] = ..., idempotent: _Optional[bool] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audit: _Optional[bool] = ..., routing: _Optional[_Union[Routing, str]] = ...) -> None: ...
+    callers: _containers.RepeatedScalarFieldContainer[str]
+    delegations: _containers.RepeatedCompositeFieldContainer[Delegation]
+    def __init__(self, public: _Optional[bool] = ..., permission: _Optional[str] = ..., internal: _Optional[bool] = ..., rate_limit: _Optional[_Union[RateLimit, str]] = ..., idempotent: _Optional[bool] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audit: _Optional[bool] = ..., routing: _Optional[_Union[Routing, str]] = ..., callers: _Optional[_Iterable[str]] = ..., delegations: _Optional[_Iterable[_Union[Delegation, _Mapping]]] = ...) -> None: ...
+
+class Delegation(_message.Message):
+    __slots__ = ("caller", "scopes")
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    caller: str
+    scopes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, caller: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -29,7 +29,7 @@ from redfire.strategy.v1 import strategy_pb2 as redfire_dot_strategy_dot_v1_dot_
 from redfire.trading.v1 import trading_pb2 as redfire_dot_trading_dot_v1_dot_trading__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n redfire/strategy/v1/worker.proto\x12\x13redfire.strategy.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a redfire/options/v1/options.proto\x1a\"redfire/strategy/v1/strategy.proto\x1a redfire/trading/v1/trading.proto\",\n\x17WatchAssignmentsRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"\x81\x04\n\x18WatchAssignmentsResponse\x12\x44\n\x05start\x18\x01 \x01(\x0b\x32\x33.redfire.strategy.v1.WatchAssignmentsResponse.StartH\x00\x12\x42\n\x04stop\x18\x02 \x01(\x0b\x32\x32.redfire.strategy.v1.WatchAssignmentsResponse.StopH\x00\x12\x44\n\x05token\x18\x03 \x01(\x0b\x32\x33.redfire.strategy.v1.WatchAssignmentsResponse.TokenH\x00\x12/\n\theartbeat\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x1a\x89\x01\n\x05Start\x12/\n\x08strategy\x18\x01 \x01(\x0b\x32\x1d.redfire.strategy.v1.Strategy\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\t\x12\x0e\n\x06resume\x18\x03 \x01(\x08\x12)\n\x06orders\x18\x04 \x03(\x0b\x32\x19.redfire.trading.v1.Order\x1a\x1b\n\x04Stop\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x1a\x32\n\x05Token\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tB\x07\n\x05\x65vent\"\xc4\x02\n\x17ReportStrategiesRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x44\n\x07reports\x18\x02 \x03(\x0b\x32\x33.redfire.strategy.v1.ReportStrategiesRequest.Report\x1a\xcf\x01\n\x06Report\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12\x33\n\x06status\x18\x02 \x01(\x0e\x32#.redfire.strategy.v1.StrategyStatus\x12*\n\tvariables\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08position\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12.\n\x04logs\x18\x06 \x03(\x0b\x32 .redfire.strategy.v1.StrategyLog\"\x1a\n\x18ReportStrategiesResponse\"^\n\x14ReportClassesRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x33\n\x07\x63lasses\x18\x02 \x03(\x0b\x32\".redfire.strategy.v1.StrategyClass\"\x17\n\x15ReportClassesResponse2\x87\x03\n\rWorkerService\x12}\n\x10WatchAssignments\x12,.redfire.strategy.v1.WatchAssignmentsRequest\x1a-.redfire.strategy.v1.WatchAssignmentsResponse\"\n\x8a\xaf\x1a\x06\x18\x01(\x01@\x01\x30\x01\x12\x7f\n\x10ReportStrategies\x12,.redfire.strategy.v1.ReportStrategiesRequest\x1a-.redfire.strategy.v1.ReportStrategiesResponse\"\x0e\x8a\xaf\x1a\n\x18\x01(\x01\x32\x02\x08\x05@\x01\x12v\n\rReportClasses\x12).redfire.strategy.v1.ReportClassesRequest\x1a*.redfire.strategy.v1.ReportClassesResponse\"\x0e\x8a\xaf\x1a\n\x18\x01(\x01\x32\x02\x08\x05@\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n redfire/strategy/v1/worker.proto\x12\x13redfire.strategy.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a redfire/options/v1/options.proto\x1a\"redfire/strategy/v1/strategy.proto\x1a redfire/trading/v1/trading.proto\",\n\x17WatchAssignmentsRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"\x99\x04\n\x18WatchAssignmentsResponse\x12\x44\n\x05start\x18\x01 \x01(\x0b\x32\x33.redfire.strategy.v1.WatchAssignmentsResponse.StartH\x00\x12\x42\n\x04stop\x18\x02 \x01(\x0b\x32\x32.redfire.strategy.v1.WatchAssignmentsResponse.StopH\x00\x12\x44\n\x05token\x18\x03 \x01(\x0b\x32\x33.redfire.strategy.v1.WatchAssignmentsResponse.TokenH\x00\x12/\n\theartbeat\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x16\n\x0cworker_token\x18\x05 \x01(\tH\x00\x1a\x89\x01\n\x05Start\x12/\n\x08strategy\x18\x01 \x01(\x0b\x32\x1d.redfire.strategy.v1.Strategy\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\t\x12\x0e\n\x06resume\x18\x03 \x01(\x08\x12)\n\x06orders\x18\x04 \x03(\x0b\x32\x19.redfire.trading.v1.Order\x1a\x1b\n\x04Stop\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x1a\x32\n\x05Token\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tB\x07\n\x05\x65vent\"\xc4\x02\n\x17ReportStrategiesRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x44\n\x07reports\x18\x02 \x03(\x0b\x32\x33.redfire.strategy.v1.ReportStrategiesRequest.Report\x1a\xcf\x01\n\x06Report\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\t\x12\x33\n\x06status\x18\x02 \x01(\x0e\x32#.redfire.strategy.v1.StrategyStatus\x12*\n\tvariables\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08position\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12.\n\x04logs\x18\x06 \x03(\x0b\x32 .redfire.strategy.v1.StrategyLog\"\x1a\n\x18ReportStrategiesResponse\"^\n\x14ReportClassesRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x33\n\x07\x63lasses\x18\x02 \x03(\x0b\x32\".redfire.strategy.v1.StrategyClass\"\x17\n\x15ReportClassesResponse2\xa1\x03\n\rWorkerService\x12\x85\x01\n\x10WatchAssignments\x12,.redfire.strategy.v1.WatchAssignmentsRequest\x1a-.redfire.strategy.v1.WatchAssignmentsResponse\"\x12\x8a\xaf\x1a\x0e\x18\x01(\x01@\x01J\x06worker0\x01\x12\x87\x01\n\x10ReportStrategies\x12,.redfire.strategy.v1.ReportStrategiesRequest\x1a-.redfire.strategy.v1.ReportStrategiesResponse\"\x16\x8a\xaf\x1a\x12\x18\x01(\x01\x32\x02\x08\x05@\x01J\x06worker\x12~\n\rReportClasses\x12).redfire.strategy.v1.ReportClassesRequest\x1a*.redfire.strategy.v1.ReportClassesResponse\"\x16\x8a\xaf\x1a\x12\x18\x01(\x01\x32\x02\x08\x05@\x01J\x06workerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,31 +37,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'redfire.strategy.v1.worker_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WORKERSERVICE'].methods_by_name['WatchAssignments']._loaded_options = None
-  _globals['_WORKERSERVICE'].methods_by_name['WatchAssignments']._serialized_options = b'\212\257\032\006\030\001(\001@\001'
+  _globals['_WORKERSERVICE'].methods_by_name['WatchAssignments']._serialized_options = b'\212\257\032\016\030\001(\001@\001J\006worker'
   _globals['_WORKERSERVICE'].methods_by_name['ReportStrategies']._loaded_options = None
-  _globals['_WORKERSERVICE'].methods_by_name['ReportStrategies']._serialized_options = b'\212\257\032\n\030\001(\0012\002\010\005@\001'
+  _globals['_WORKERSERVICE'].methods_by_name['ReportStrategies']._serialized_options = b'\212\257\032\022\030\001(\0012\002\010\005@\001J\006worker'
   _globals['_WORKERSERVICE'].methods_by_name['ReportClasses']._loaded_options = None
-  _globals['_WORKERSERVICE'].methods_by_name['ReportClasses']._serialized_options = b'\212\257\032\n\030\001(\0012\002\010\005@\001'
+  _globals['_WORKERSERVICE'].methods_by_name['ReportClasses']._serialized_options = b'\212\257\032\022\030\001(\0012\002\010\005@\001J\006worker'
   _globals['_WATCHASSIGNMENTSREQUEST']._serialized_start=224
   _globals['_WATCHASSIGNMENTSREQUEST']._serialized_end=268
   _globals['_WATCHASSIGNMENTSRESPONSE']._serialized_start=271
-  _globals['_WATCHASSIGNMENTSRESPONSE']._serialized_end=784
-  _globals['_WATCHASSIGNMENTSRESPONSE_START']._serialized_start=557
-  _globals['_WATCHASSIGNMENTSRESPONSE_START']._serialized_end=694
-  _globals['_WATCHASSIGNMENTSRESPONSE_STOP']._serialized_start=696
-  _globals['_WATCHASSIGNMENTSRESPONSE_STOP']._serialized_end=723
-  _globals['_WATCHASSIGNMENTSRESPONSE_TOKEN']._serialized_start=725
-  _globals['_WATCHASSIGNMENTSRESPONSE_TOKEN']._serialized_end=775
-  _globals['_REPORTSTRATEGIESREQUEST']._serialized_start=787
-  _globals['_REPORTSTRATEGIESREQUEST']._serialized_end=1111
-  _globals['_REPORTSTRATEGIESREQUEST_REPORT']._serialized_start=904
-  _globals['_REPORTSTRATEGIESREQUEST_REPORT']._serialized_end=1111
-  _globals['_REPORTSTRATEGIESRESPONSE']._serialized_start=1113
-  _globals['_REPORTSTRATEGIESRESPONSE']._serialized_end=1139
-  _globals['_REPORTCLASSESREQUEST']._serialized_start=1141
-  _globals['_REPORTCLASSESREQUEST']._serialized_end=1235
-  _globals['_REPORTCLASSESRESPONSE']._serialized_start=1237
-  _globals['_REPORTCLASSESRESPONSE']._serialized_end=1260
-  _globals['_WORKERSERVICE']._serialized_start=1263
-  _globals['_WORKERSERVICE']._serialized_end=1654
+  _globals['_WATCHASSIGNMENTSRESPONSE']._serialized_end=808
+  _globals['_WATCHASSIGNMENTSRESPONSE_START']._serialized_start=581
+  _globals['_WATCHASSIGNMENTSRESPONSE_START']._serialized_end=718
+  _globals['_WATCHASSIGNMENTSRESPONSE_STOP']._serialized_start=720
+  _globals['_WATCHASSIGNMENTSRESPONSE_STOP']._serialized_end=747
+  _globals['_WATCHASSIGNMENTSRESPONSE_TOKEN']._serialized_start=749
+  _globals['_WATCHASSIGNMENTSRESPONSE_TOKEN']._serialized_end=799
+  _globals['_REPORTSTRATEGIESREQUEST']._serialized_start=811
+  _globals['_REPORTSTRATEGIESREQUEST']._serialized_end=1135
+  _globals['_REPORTSTRATEGIESREQUEST_REPORT']._serialized_start=928
+  _globals['_REPORTSTRATEGIESREQUEST_REPORT']._serialized_end=1135
+  _globals['_REPORTSTRATEGIESRESPONSE']._serialized_start=1137
+  _globals['_REPORTSTRATEGIESRESPONSE']._serialized_end=1163
+  _globals['_REPORTCLASSESREQUEST']._serialized_start=1165
+  _globals['_REPORTCLASSESREQUEST']._serialized_end=1259
+  _globals['_REPORTCLASSESRESPONSE']._serialized_start=1261
+  _globals['_REPORTCLASSESRESPONSE']._serialized_end=1284
+  _globals['_WORKERSERVICE']._serialized_start=1287
+  _globals['_WORKERSERVICE']._serialized_end=1704
 # @@protoc_insertion_point(module_scope)

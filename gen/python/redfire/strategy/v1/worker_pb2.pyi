@@ -20,7 +20,7 @@ class WatchAssignmentsRequest(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
 
 class WatchAssignmentsResponse(_message.Message):
-    __slots__ = ("start", "stop", "token", "heartbeat")
+    __slots__ = ("start", "stop", "token", "heartbeat", "worker_token")
     class Start(_message.Message):
         __slots__ = ("strategy", "access_token", "resume", "orders")
         STRATEGY_FIELD_NUMBER: _ClassVar[int]
@@ -48,11 +48,13 @@ class WatchAssignmentsResponse(_message.Message):
     STOP_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     start: WatchAssignmentsResponse.Start
     stop: WatchAssignmentsResponse.Stop
     token: WatchAssignmentsResponse.Token
     heartbeat: _timestamp_pb2.Timestamp
-    def __init__(self, start: _Optional[_Union[WatchAssignmentsResponse.Start, _Mapping]] = ..., stop: _Optional[_Union[WatchAssignmentsResponse.Stop, _Mapping]] = ..., token: _Optional[_Union[WatchAssignmentsResponse.Token, _Mapping]] = ..., heartbeat: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    worker_token: str
+    def __init__(self, start: _Optional[_Union[WatchAssignmentsResponse.Start, _Mapping]] = ..., stop: _Optional[_Union[WatchAssignmentsResponse.Stop, _Mapping]] = ..., token: _Optional[_Union[WatchAssignmentsResponse.Token, _Mapping]] = ..., heartbeat: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_token: _Optional[str] = ...) -> None: ...
 
 class ReportStrategiesRequest(_message.Message):
     __slots__ = ("worker_id", "reports")
