@@ -18,7 +18,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev core run run-production test test-fast chaos bench lint gen lock sbom advisories clients clean
+.PHONY: help setup setup-dev core run run-production test test-fast chaos bench upgrade lint gen lock sbom advisories clients clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,13 +62,16 @@ run-production: setup ## Start PostgreSQL, Redis and RabbitMQ in temporary folde
 
 # Files in their order: those that take longest, of chaos, come early, and the end waits for none of them.
 test: setup-dev ## Run all tests against real servers, two files at a time; ARGS="-k name" goes to pytest, "-n 0" runs one after the other
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not upgrade" $(ARGS)
 
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform, a server or a browser, kills, or replays days
-	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow" --hypothesis-profile=fast -q $(ARGS)
+	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow and not upgrade" --hypothesis-profile=fast -q $(ARGS)
 
 chaos: setup-dev ## Break things under clients that trade, and check that nothing is lost; ROUNDS=50, SEED=7, ARGS="--on replicated"
 	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
+
+upgrade: setup-dev ## Replace every process of two replicas by another version under clients that trade; ten minutes and more
+	$(BIN)/python -m pytest -m upgrade tests/e2e/test_rolling_upgrade.py $(ARGS)
 
 bench: setup-dev ## Measure the tick path, history and the order path beside others, in 15 minutes; ARGS="--only fan_out" one of them
 	$(BIN)/python -m tests.bench $(ARGS)

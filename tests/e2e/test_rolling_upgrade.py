@@ -26,7 +26,7 @@ VERSION_FOLDER = Path(__file__).with_name("installed_version")
 REPLACED_S = 300
 """The machine of a test run may be busy with others."""
 TRADERS = 3
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.timeout(2400), pytest.mark.upgrade]
 
 ASKED = {
     "config": ["/api/config/development/engine", "/api/config/development/risk", "/api/config/development:export"],
