@@ -52,7 +52,7 @@ async def test_a_session_ends_however_often_it_is_refreshed(p: Platform, clock: 
 
 
 def login(p: Platform, address: str, name: str = "alice", password: str = PASSWORD) -> Any:
-    edge = {"x_redfire_edge": p.host.service_tokens.edge_token, "x_envoy_external_address": address}
+    edge = {"x_redfire_edge": p.host.edge_token.value, "x_envoy_external_address": address}
     return p.stub(AuthServiceStub, **edge).Login(auth_pb2.LoginRequest(username=name, password=password))
 
 

@@ -64,6 +64,19 @@ async def test_a_keys_scopes_stay_with_the_strategy(p):
     assert await refused(exchange(p, user, api_key_id=other)) == "Denied"
 
 
+async def test_a_strategys_token_is_none_from_outside(p):
+    user = await p.user(role="trader")
+    token = (await exchange(p, user, api_key_id=await new_key(user, *SCOPES, "user:read"))).access_token
+    outside = {"x_redfire_edge": p.host.edge_token.value, "x_envoy_external_address": "192.0.2.1"}
+
+    async def reasons(token: str) -> list[str]:
+        calls = [p.stub(UserServiceStub, token), p.stub(UserServiceStub, token, **outside)]
+        return [await refused(answer(stub.GetUser(user_pb2.GetUserRequest(user_id="me")))) for stub in calls]
+
+    # Inside it is known, and may not read users; from outside it is nobody's.
+    assert await reasons(token) == ["Denied", "Unauthenticated"]
+
+
 async def test_a_keys_expiry_stays_with_the_strategy(p):
     user = await p.user(role="trader")
     end = Timestamp()

@@ -105,6 +105,10 @@ class Authorizer:
             if scheme.lower() != "bearer" or not token:
                 raise Unauthenticated("authorization: Bearer … is what is understood")
             identity = self._access_tokens.known(token) or await self._access_tokens.verify(token)
+            # Strategies are inside. One that gives its token away gives nothing that works without the networks its
+            # starter's key is bound to.
+            if identity.actor and call.is_from_edge:
+                raise Unauthenticated("this token is for a strategy of the platform, not for callers from outside")
         elif secret := origin.text("x-api-key"):
             cached = self._api_keys.get((secret, call.client_address))
             if cached is None or cached.expires_at <= time.time():

@@ -17,7 +17,7 @@ OK, WRONG, SLOWED = grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED, grpc.St
 async def login(
     p: Platform, name: str = "alice", password: str = PASSWORD, device: str = "", address: str = ADDRESS
 ) -> Any:
-    metadata = {"x_redfire_edge": p.host.service_tokens.edge_token, "x_envoy_external_address": address}
+    metadata = {"x_redfire_edge": p.host.edge_token.value, "x_envoy_external_address": address}
     stub = p.stub(AuthServiceStub, x_device_token=device, **metadata)
     return await stub.Login(auth_pb2.LoginRequest(username=name, password=password))
 

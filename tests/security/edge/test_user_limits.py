@@ -27,7 +27,7 @@ ME = user_pb2.GetUserRequest(user_id="me")
 
 def by_edge(p: Platform, address: str = "192.0.2.1") -> dict[str, str]:
     """Metadata of a call that came by the edge."""
-    return {"x_redfire_edge": p.host.service_tokens.edge_token, "x_envoy_external_address": address}
+    return {"x_redfire_edge": p.host.edge_token.value, "x_envoy_external_address": address}
 
 
 async def code_of(call: Any) -> grpc.StatusCode:
