@@ -12,8 +12,8 @@ import secrets
 from pathlib import Path
 
 from services.auth.throttle import name_of
+from services.kernel.atomic_file import PRIVATE, write_atomically
 from services.kernel.clock import Clock
-from services.kernel.data.atomic_file import PRIVATE, write_atomically
 
 FILE = "device-secret"
 LIFE_S = 180 * 86_400

@@ -14,8 +14,8 @@ from services import registry
 from services.commands.admin_keys import remove_key, rotate_service_keys
 from services.commands.data_folder import data_dir_option, open_private
 from services.commands.recording_acts import record_in
+from services.kernel.atomic_file import PRIVATE, write_atomically
 from services.kernel.audit.operator import commanded
-from services.kernel.data.atomic_file import PRIVATE, write_atomically
 from services.kernel.errors import StartError
 from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.runtime import settings

@@ -1,5 +1,6 @@
 """`redfire admin` for keys that sign: of services, rotated; of whatever kind, removed."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import click
 
 from services import registry
 from services.commands.data_folder import data_dir_option, open_private
+from services.commands.recording_acts import record_in
+from services.kernel.audit.operator import commanded
 from services.kernel.errors import StartError
 from services.kernel.identity.service_keys import OwnKeys
 from services.kernel.runtime import settings
@@ -22,9 +25,12 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print the resul
 @data_dir_option
 def rotate_service_keys(services: tuple[str, ...], data_dir: Path, config: Path | None, as_json: bool) -> None:
     """Let services sign their calls with new keys: those named, or all that have keys here."""
-    own, _ = _opened(data_dir, config)
-    done = {name: own.of(name).rotate() for name in services or own.names()}
-    own.refresh()
+    own, loaded = _opened(data_dir, config)
+    with commanded("redfire admin rotate-service-keys", "service-keys") as draft:
+        done = {name: own.of(name).rotate() for name in services or own.names()}
+        own.refresh()
+        draft.after = {name: one.kid for name, one in done.items()}
+        asyncio.run(record_in(loaded, data_dir, "auth"))
     if as_json:
         rows = {name: {"kid": one.kid, "signs_from": one.signs_from.isoformat()} for name, one in done.items()}
         click.echo(json.dumps(rows))
@@ -47,12 +53,15 @@ def remove_key(kid: str, data_dir: Path, config: Path | None, as_json: bool) -> 
     from services.auth.settings import AuthSettings
 
     own, loaded = _opened(data_dir, config)
-    removed = [name for name in own.names() if own.of(name).remove(kid)]
-    own.refresh()
-    if KeyRing(loaded.of(AuthSettings).keys_dir or data_dir / "auth" / "keys").remove(kid):
-        removed.append("auth's access tokens")
-    if not removed:
-        raise StartError(f"key {kid}: there is none here")
+    with commanded("redfire admin remove-key", f"keys/{kid}") as draft:
+        removed = [name for name in own.names() if own.of(name).remove(kid)]
+        own.refresh()
+        if KeyRing(loaded.of(AuthSettings).keys_dir or data_dir / "auth" / "keys").remove(kid):
+            removed.append("auth's access tokens")
+        if not removed:
+            raise StartError(f"key {kid}: there is none here")
+        draft.before = {"of": removed}
+        asyncio.run(record_in(loaded, data_dir, "auth"))
     click.echo(json.dumps({"kid": kid, "removed": removed}) if as_json else f"key {kid} of {removed[0]} removed")
 
 

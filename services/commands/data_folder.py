@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from services.kernel.data.atomic_file import PRIVATE, write_atomically
+from services.kernel.atomic_file import PRIVATE, write_atomically
 from services.kernel.data.folder_lock import FolderLock
 from services.kernel.errors import StartError
 

@@ -20,7 +20,7 @@ from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
-from services.kernel.data.atomic_file import PRIVATE, write_atomically
+from services.kernel.atomic_file import PRIVATE, write_atomically
 
 DEMO_USER = "demo"
 DEMO_SYMBOL = "rb2701.SHFE"

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from services.kernel.data.atomic_file import write_atomically
+from services.kernel.atomic_file import write_atomically
 
 log = logging.getLogger(__name__)
 

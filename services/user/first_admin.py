@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from services.kernel.data.atomic_file import PRIVATE, write_atomically
+from services.kernel.atomic_file import PRIVATE, write_atomically
 from services.user.repository import UsernameTaken
 from services.user.service import UserService
 

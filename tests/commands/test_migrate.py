@@ -15,7 +15,7 @@ from tests.running import REDFIRE, ROOT
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
-SERVICES = ["config", "auth", "user", "engine", "trading", "risk", "strategy"]
+SERVICES = ["config", "auth", "user", "engine", "market", "trading", "risk", "strategy"]
 HEADS = {name: schema_of(import_module(f"services.{name}.models").Base).head for name in SERVICES}
 _servers = count(1)
 

@@ -11,7 +11,7 @@ import yaml
 from services.commands.click_command import BadInput
 from services.commands.imports.secrets import FoundSecrets
 from services.commands.imports.vnpy_folder import VnpyGateway
-from services.kernel.data.atomic_file import PRIVATE, write_atomically
+from services.kernel.atomic_file import PRIVATE, write_atomically
 
 FILE = "gateways.yaml"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from services.kernel.atomic_file import PRIVATE, write_atomically
 from services.kernel.audit.record import MAIN, START, Head, Record
 from services.kernel.audit_trail.signing import SigningKey
-from services.kernel.data.atomic_file import PRIVATE, write_atomically
 from services.kernel.data.audit_chain import Chain, append, main_head
 from services.kernel.data.audit_tables import AuditTables
 from services.kernel.data.database import Database

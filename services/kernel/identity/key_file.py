@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.kernel.data.atomic_file import PRIVATE, write_atomically
+from services.kernel.atomic_file import PRIVATE, write_atomically
 from services.kernel.errors import StartError
 
 # Three times as long as the edge goes without asking for the keys.

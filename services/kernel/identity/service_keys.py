@@ -15,7 +15,7 @@ from typing import Any
 
 import jwt
 
-from services.kernel.data.atomic_file import write_atomically
+from services.kernel.atomic_file import write_atomically
 from services.kernel.errors import StartError
 from services.kernel.identity.key_file import KeyFile
 

@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from services.kernel.data.atomic_file import write_atomically
+from services.kernel.atomic_file import write_atomically
 from services.kernel.data.folder_fence import FolderFence
 from services.kernel.data.folder_lock import FolderLock
 from services.market.recording import tick_wal

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.kernel.data.atomic_file import write_atomically
+from services.kernel.atomic_file import write_atomically
 from services.kernel.data.folder_fence import FolderFence
 from services.quant.archive.archive import Archive
 from services.quant.archive.parquet_files import EPOCH

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from services.kernel.data.atomic_file import write_atomically
+from services.kernel.atomic_file import write_atomically
 from services.quant.backtest.job import BacktestError
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.kernel.data.atomic_file import write_atomically
+from services.kernel.atomic_file import write_atomically
 from services.quant.backtest.result import Day
 from services.strategy.jobs.execution.job_result import JobResult, cleaned
 from services.strategy.jobs.job import Failure
