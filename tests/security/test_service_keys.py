@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import jwt
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceServicer, AuthServiceStub
 from redfire.config.v1 import config_pb2
@@ -32,6 +32,11 @@ SOON_S = 3.0
 
 def tokens_in(folder: Path) -> ServiceTokens:
     return ServiceTokens(OwnKeys(folder, folder / PUBLIC), TrustedKeys(folder / PUBLIC))
+
+
+async def command(arguments: list[str], env: dict[str, str] | None = None) -> Result:
+    """What a command of redfire answers, which has a loop of its own."""
+    return await asyncio.to_thread(CliRunner().invoke, cli, arguments, env=env)
 
 
 async def code(call: Any) -> grpc.StatusCode:
@@ -113,7 +118,7 @@ async def test_a_running_platform_takes_rotated_keys_and_goes_on(p: Platform, tm
     before = other.make("auth", "user")
     assert await code(lookup(p, before)) is grpc.StatusCode.NOT_FOUND
     arguments = ["admin", "rotate-service-keys", "auth", "--json", "--data-dir", str(p.folder)]
-    done = CliRunner().invoke(cli, arguments, env={"REDFIRE_IDENTITY__KEYS_DIR": str(folder)}, catch_exceptions=False)
+    done = await command(arguments, env={"REDFIRE_IDENTITY__KEYS_DIR": str(folder)})
     kid = json.loads(done.output)["auth"]["kid"]
     fresh = tokens_in(folder)
     signer = next(key for key in fresh.own.of("auth").public_keys() if key.kid == kid)
@@ -136,7 +141,7 @@ async def test_a_removed_key_of_a_service_is_believed_no_more_within_a_second(p:
     kid = jwt.get_unverified_header(stolen)["kid"]
     arguments = ["admin", "remove-key", kid, "--data-dir", str(p.folder)]
     environ = {"REDFIRE_IDENTITY__KEYS_DIR": str(folder)}
-    done = CliRunner().invoke(cli, arguments, env=environ, catch_exceptions=False)
+    done = await command(arguments, env=environ)
     assert done.exit_code == 0, done.output
 
     async def is_refused() -> bool:
@@ -156,7 +161,7 @@ async def test_a_removed_key_of_access_tokens_ends_all_that_it_signed_within_a_s
     await stream.read()
     assert await code(me(p, admin.token)) is grpc.StatusCode.OK
     kid = jwt.get_unverified_header(admin.token)["kid"]
-    done = CliRunner().invoke(cli, ["admin", "remove-key", kid, "--json", "--data-dir", str(p.folder)])
+    done = await command(["admin", "remove-key", kid, "--json", "--data-dir", str(p.folder)])
     assert done.exit_code == 0, done.output
 
     async def is_refused() -> bool:
@@ -168,7 +173,7 @@ async def test_a_removed_key_of_access_tokens_ends_all_that_it_signed_within_a_s
     assert kid not in [key.kid for key in keys]
     # Another key signs, and what it signs is believed.
     assert await code(me(p, (await p.admin()).token)) is grpc.StatusCode.OK
-    unknown = CliRunner().invoke(cli, ["admin", "remove-key", kid, "--data-dir", str(p.folder)])
+    unknown = await command(["admin", "remove-key", kid, "--data-dir", str(p.folder)])
     assert unknown.exit_code != 0
 
 
