@@ -51,8 +51,10 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@touch $@
 
 # The quick core of backtests and the codec of ticks; without a C compiler a line says so, and pure Python ones are used.
+# And bytecode: a strategy's sandbox writes no file beside the code, and would compile its modules at each start.
 core: $(VENV)/.run
 	@$(BIN)/python -m services.quant.compile
+	@$(BIN)/python -m compileall -q services gen/python
 
 run: setup ## Start the platform with a demo user and a strategy that trades; ARGS="--port 9090 …" goes to redfire up
 	@$(BIN)/redfire up --demo $(ARGS)
