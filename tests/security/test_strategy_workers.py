@@ -211,7 +211,12 @@ async def test_attacks_of_a_strategy_are_refused_and_its_log_says_so(world, serv
             assert strategy.error.startswith("PermissionError"), (name, strategy.error)
             text = "\n".join(line.message for line in await client.logs(strategy_id))
             assert "attacks.py" in text and "refused: a strategy reaches" in text and "DONE" not in text, (name, text)
-        seen = (await client.get(honest)).variables
+
+        async def shown():
+            variables = (await client.get(honest)).variables
+            return variables if variables["home"] else None
+
+        seen = await ticks_until(world, shown, 60)
         assert seen["home"] == str(tmp_path / "data" / "strategy" / "home" / client.user.user_id)
         assert not {"REDFIRE", "SECRET", "TOKEN", "USER", "SSH"} & set(seen["environment"].replace("_", " ").split())
         assert (await client.get(honest)).status == pb.STRATEGY_STATUS_RUNNING

@@ -70,7 +70,9 @@ class _Verifier:
         return report
 
     def _expect(self, chain: str, head: Head, who: str) -> None:
-        self._expected.setdefault(chain, {})[head.sequence] = head.hash, who
+        # Of a chain in which nothing stood there is nothing to hold.
+        if head.sequence:
+            self._expected.setdefault(chain, {})[head.sequence] = head.hash, who
 
     async def _walk(self, chain: str) -> list[Broken]:
         """Walk a chain from its start; the first broken record, if there is one."""
