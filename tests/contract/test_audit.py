@@ -1,12 +1,16 @@
 """Every RPC that changes something has a record, or a reason here for which it has none."""
 
 import inspect
+import json
 
 import pytest
+from google.protobuf import struct_pb2
+from redfire.auth.v1 import auth_pb2
+from redfire.trading.v1 import order_service_pb2
 
 from services.commands.admin import admin
 from services.kernel.audit.draft import act_of
-from services.kernel.audit.redaction import REDACTED, is_secret_name, redact
+from services.kernel.audit.redaction import REDACTED, is_secret_name, redact, request_fragment, request_of
 from tests.contract.policies import POLICIES
 
 READS = ("Compute", "Diff", "Export", "Get", "List", "Lookup", "Preview", "Query", "Read", "Stream", "Watch")
@@ -95,3 +99,17 @@ def test_what_looks_like_a_secret_is_left_out_wherever_it_stands():
     value = {"url": "postgresql://redfire:hunter2@db/x", "list": [{"密码": "hunter2"}, "eyJhbGci.eyJzdWIi.c2ln"]}
     assert redact(value) == {"url": REDACTED, "list": [{"密码": REDACTED}, REDACTED]}
     assert redact({"password": {"secret": "ctp-password"}}) == {"password": {"secret": "ctp-password"}}
+
+
+@pytest.mark.parametrize("seconds", [10**15, -(10**15)])
+def test_values_that_have_no_json_are_recorded_as_such(seconds):
+    wrong = struct_pb2.Struct()
+    wrong["window"] = float("nan")
+    late = auth_pb2.CreateApiKeyRequest(display_name="bot")
+    late.expire_time.seconds = seconds
+    plain = order_service_pb2.ListOrdersRequest()
+    plain.start_time.seconds = seconds
+    for request in (wrong, late, plain):
+        kept = request_fragment(request.DESCRIPTOR)(request, request.SerializeToString())
+        read = request_of(request.DESCRIPTOR, json.loads(kept))
+        assert "unreadable" in read and read["size_bytes"] == request.ByteSize()

@@ -88,7 +88,11 @@ def _redacted(request: Message, body: bytes | None) -> str:
 
 
 def _fields(message: Message) -> dict[str, Any]:
-    fields: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    try:
+        fields: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    except (json_format.Error, ValueError) as error:
+        # JSON has no NaN in a Value, no year 0 and none after 9999: a caller may send them, and is refused for it.
+        return {"unreadable": str(error), "size_bytes": message.ByteSize()}
     return fields
 
 
