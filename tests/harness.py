@@ -121,6 +121,8 @@ class TokenMint:
 
     def __init__(self, seed: bytes | None = None) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(seed) if seed else Ed25519PrivateKey.generate()
+        self.clock: Clock | None = None
+        """Of the host, which takes no token from its future."""
 
     async def keys(self) -> list[auth_pb2.JsonWebKey]:
         x = base64.urlsafe_b64encode(self._key.public_key().public_bytes_raw()).decode().rstrip("=")
@@ -129,9 +131,11 @@ class TokenMint:
     def token(
         self, user_id: str, role: str = "trader", life_s: float = 3600, session_id: str = "", **claims: Any
     ) -> str:
+        now = time.time()
+        issued = now if self.clock is None else min(now, self.clock.now_ns() / 1e9)
         body = {
             "iss": "redfire", "aud": "redfire", "sub": user_id, "role": role, "sid": session_id or new_id(),
-            "iat": time.time(), "exp": time.time() + life_s, **claims,
+            "iat": issued, "exp": now + life_s, **claims,
         }  # fmt: skip
         return jwt.encode(body, self._key, algorithm="EdDSA", headers={"kid": "test"})
 
@@ -237,6 +241,7 @@ async def platform(
     """
     folder = Path(data_dir or tempfile.mkdtemp(prefix="redfire-test-"))
     mint = mint or TokenMint()
+    mint.clock = clock
     entries = {**registry.SERVICES, **(fakes or {})}
     flags: dict[str, dict[str, Any]] = {
         "platform": {"data_dir": folder},

@@ -134,6 +134,7 @@ class Platform:
         self.loop, self.venue, self.clock = loop, venue, clock
         self.root = Path(tempfile.mkdtemp(prefix="redfire-model-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
         self.mint = TokenMint()
+        self.mint.clock = clock
         self.run: Run | None = None
         self._numbers = itertools.count()
         self._next_folder = self.root / "0"
