@@ -3,10 +3,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.engine.feeds.simulated import SimFeed, SimMarket, restored_state
+from services.engine.feeds.simulated import MOST_IN_TURN, SimFeed, SimMarket, restored_state
 from services.kernel.clock import ManualClock
 from services.quant.catalogue import Catalogue
 from tests.simulated_time import SimulatedClock, in_simulated_time
+from tests.waiting import until
 
 DAY = 20261123
 
@@ -124,3 +125,21 @@ async def test_a_rate_that_the_machine_cannot_keep_leaves_all_others_their_turn(
         await feed.run(deliver, capacity)
     assert turns > 500
     other.cancel()
+
+
+async def test_a_clock_that_jumps_while_the_feed_waits_brings_no_flood():
+    clock = ManualClock(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
+    feed = SimFeed(Catalogue.load().listed(), 7, clock, lambda: 2000.0)
+    quotes = []
+
+    async def capacity():
+        pass
+
+    run = asyncio.create_task(feed.run(quotes.append, capacity))
+    await until(lambda: quotes)
+    await asyncio.sleep(0)
+    before = len(quotes)
+    clock.advance(3600)
+    await until(lambda: len(quotes) > before)
+    run.cancel()
+    assert len(quotes) - before <= 2 * MOST_IN_TURN

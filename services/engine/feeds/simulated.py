@@ -26,8 +26,8 @@ _CLOCK_STEP_NS = 100_000_000
 
 LEAST_PAUSE_S = 0.004
 """Ticks come together rather than with shorter pauses: each wakes everybody who is on their way."""
-LONGEST_TURN_S = 0.002
-"""After so long ticks that are due wait for the loop's next turn."""
+LONGEST_TURN_S, MOST_IN_TURN = 0.002, 64
+"""After so long, and so many, ticks that are due wait for the loop's next turn."""
 
 
 @dataclass(slots=True)
@@ -244,7 +244,7 @@ class SimFeed:
                 await asyncio.sleep(0)  # on a machine that is too slow for the rate, all others have their turn
             # And those that became due in the meantime: at an exchange, too, ticks come several at once.
             began = self._clock.monotonic()
-            while True:
+            for _ in range(MOST_IN_TURN):
                 if self._is_open(self._markets[turn]):
                     deliver(self._step(self._markets[turn], 1 / rate))
                 turn = (turn + 1) % len(self._markets)
