@@ -4,6 +4,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from services.mesh.contract import PATH_FIELD, Contract, RestRoute, Rpc
 from services.mesh.edge.filters import Json
+from services.mesh.edge.options import RateLimits
 from services.mesh.schemas import Schemas, rules_of
 
 DESCRIPTION = """RedFire over REST. The same RPCs answer gRPC and gRPC-Web on the same port.
@@ -23,11 +24,12 @@ ERRORS = {
     "429": ("TooManyRequests", "RESOURCE_EXHAUSTED: the quota is used up; `x-ratelimit-reset` says for how long."),
     "default": ("Failure", "The platform's fault: INTERNAL (500), UNAVAILABLE (503), DEADLINE_EXCEEDED (504)."),
 }
+_LIMITS = RateLimits()
 LIMITS = {
     0: "",
-    1: "100 a minute per caller",
-    2: "10 a minute per client address",
-    3: "300 a minute per caller",
+    1: f"{_LIMITS.default} a minute per caller",
+    2: f"{_LIMITS.auth} a minute per client address",
+    3: f"{_LIMITS.trading} a minute per caller",
 }
 
 
