@@ -49,6 +49,7 @@ class Checkpointer:
         self._interval_s = interval_s
         # By database: the number of records and the time at the last checkpoint.
         self._last: dict[Database, tuple[int, float]] = {}
+        self._running: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Make checkpoints when they are due."""
@@ -58,18 +59,24 @@ class Checkpointer:
                 written = _written(database)
                 is_due = time.monotonic() - since >= self._interval_s and written != count
                 if is_due or written - count >= self._records:
-                    await self.checkpoint(service, database)
+                    # Not ended in the middle when this is: a transaction that is left so holds a file's lock.
+                    self._running = asyncio.create_task(self.checkpoint(service, database))
+                    await asyncio.shield(self._running)
             await asyncio.sleep(LOOKS_EVERY_S)
 
     async def close(self) -> None:
         """Make the last ones of this process, in the time that a stop has; the next start makes what is missing."""
-        try:
-            async with asyncio.timeout(CLOSES_WITHIN_S):
-                for service, database in self._databases().items():
-                    if self._last.get(database, (0, 0.0))[0] != _written(database):
-                        await self.checkpoint(service, database)
-        except TimeoutError:
+        last = asyncio.create_task(self._close())
+        await asyncio.wait({last}, timeout=CLOSES_WITHIN_S)
+        if not last.done():
             log.warning("no last checkpoints: a database does not answer")
+
+    async def _close(self) -> None:
+        if self._running is not None:
+            await self._running
+        for service, database in self._databases().items():
+            if self._last.get(database, (0, 0.0))[0] != _written(database):
+                await self.checkpoint(service, database)
 
     async def checkpoint(self, service: str, database: Database) -> None:
         """Make one now, unless nothing was recorded since the last; a failure is logged."""

@@ -48,7 +48,10 @@ async def test_reflection_streams_have_room_of_their_own_alone(backend: Backend,
         for stream in held:
             assert (await stream.read()).list_services_response.service
         more = [stub.ServerReflectionInfo(asks()) for _ in range(20)]
-        assert {await status_of(stream) for stream in more} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        # gRPC says INTERNAL where the reset that follows Envoy's refusal is read before it.
+        codes = {await status_of(stream) for stream in more}
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+        assert codes <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL}
         assert (await http.post("/api/users/login", json=LOGIN)).status_code == 200
         check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
         assert (await check).status == health_pb2.HealthCheckResponse.SERVING
