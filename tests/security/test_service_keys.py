@@ -35,7 +35,7 @@ def tokens_in(folder: Path) -> ServiceTokens:
 
 
 async def command(arguments: list[str], env: dict[str, str] | None = None) -> Result:
-    """What a command of redfire answers, which has a loop of its own."""
+    """The answer of a command of redfire, which has a loop of its own."""
     return await asyncio.to_thread(CliRunner().invoke, cli, arguments, env=env)
 
 
