@@ -45,7 +45,8 @@ def test_ticks_come_through_the_edge_and_a_wrong_symbol_is_refused(up):
     assert redfire("depth", "nonsense", *folder).code == 1
     done = redfire("depth", RB, "--count", 1, *folder)
     assert (done.code, done.err) == (0, "")
-    assert re.search(r"ask 1 +\d+ +\d+ +█", done.out) and "spread" in done.out
+    # The best level's own bar may be too short to be seen: its volume is a share of the deepest one's.
+    assert re.search(r"ask 1 +\d+ +\d+", done.out) and "█" in done.out and "spread" in done.out
 
 
 def test_the_admins_session_ends_with_the_command(up):
