@@ -46,7 +46,7 @@ ASKED = {
         "/api/risk/state",
         "/api/risk/exposure",
     ],
-    "strategy": ["/api/strategies", "/api/strategies/classes", "/api/strategies/backtests"],
+    "strategy": ["/api/strategies", "/api/strategies/classes", "/api/strategies/backtests", "/api/strategies/nothing"],
 }
 """Requests that the replicas of two versions are both asked, by the service of their process."""
 

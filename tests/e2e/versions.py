@@ -18,6 +18,8 @@ MIGRATIONS = "services/*/migrations/versions/*.py"
 _MIGRATION = re.compile(r"services/(\w+)/migrations/versions/(\d+)_\w+\.py")
 NEXT_COLUMNS = {"user": ("UserRow", "users"), "trading": ("OrderRow", "orders"), "config": ("ConfigRow", "configs")}
 """Models, and tables, that the next version adds a column to."""
+SPEAKS_WITH_US = "services/kernel/identity/service_keys.py"
+"""A file of the oldest version whose processes take the tokens of ours: services sign with keys of their own."""
 _NEXT_MIGRATION = '''"""Add a note."""
 
 import sqlalchemy as sa
@@ -44,7 +46,7 @@ def heads(folder: Path = ROOT) -> dict[str, str]:
 def earlier_version(folder: Path) -> Path | None:
     """The last version of the history with an older schema, of which ours says that it runs on our tables.
 
-    None where there is none, or the clone has not got it.
+    One whose processes speak with ours. None where there is none, or the clone has not got it.
     """
     oldest = {
         name: runs_from(ROOT / "services" / name / "migrations", head)
@@ -59,7 +61,9 @@ def earlier_version(folder: Path) -> Path | None:
             continue  # two migrations of one number: a commit that could not run
         if theirs == heads():
             continue
-        if theirs.keys() != oldest.keys() or any(theirs[name] < oldest[name] for name in oldest):
+        if SPEAKS_WITH_US not in files or theirs.keys() != oldest.keys():
+            return None
+        if any(theirs[name] < oldest[name] for name in oldest):
             return None
         with tarfile.open(fileobj=BytesIO(_git("archive", commit, "services", "gen"))) as archive:
             archive.extractall(folder, filter="data")

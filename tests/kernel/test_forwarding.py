@@ -243,6 +243,28 @@ async def test_an_error_comes_back_as_the_owner_sent_it(replicas):
     assert found["RequestInfo"].request_id == "mine"
 
 
+@pytest.mark.parametrize("given", [{}, {"x_request_id": "mine"}, {"x_request_id": "no id"}])
+async def test_an_error_has_the_same_details_from_any_replica_and_its_owners_request_id(replicas, given):
+    found = []
+    for asked in replicas:
+        replicas[1].orders.fail = FailedPrecondition("not now", reason=Reason.ORDER_NOT_OPEN)
+        failure = await failure_of(stub(asked, user_of(1), **given).GetOrder(order()))
+        found.append(details(failure))
+        assert found[-1]["RequestInfo"].request_id == replicas[1].orders.calls[-1].request_id
+    assert list(found[0]) == list(found[1]) == ["ErrorInfo", "RequestInfo"]
+
+
+@pytest.mark.parametrize("given", [{}, {"x_request_id": "mine"}])
+async def test_a_streams_error_has_the_same_details_from_any_replica(replicas, given):
+    found = []
+    for asked in replicas:
+        replicas[1].orders.fail = FailedPrecondition("not now", reason=Reason.ORDER_NOT_OPEN)
+        failure = await failure_of(stub(asked, user_of(1), **given).StreamOrders(pb.StreamOrdersRequest()).read())
+        found.append(details(failure))
+        assert found[-1]["RequestInfo"].request_id == replicas[1].orders.calls[-1].request_id
+    assert list(found[0]) == list(found[1]) == ["ErrorInfo", "RequestInfo"]
+
+
 async def test_details_and_trailing_metadata_that_this_version_does_not_know_are_kept(replicas, monkeypatch):
     def to_status(error, request_id=""):
         answer = status_pb2.Status(code=9, message="ä")

@@ -153,12 +153,13 @@ def ended(code: str) -> int:
 
 
 async def refusal(call: Any) -> tuple[str, str]:
-    """The status of a refused call, and the reason in its details."""
+    """The status of a refused call, and the reason in its details, which always name the request."""
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await call.read()
-    info = error_details_pb2.ErrorInfo()
+    info, named = error_details_pb2.ErrorInfo(), error_details_pb2.RequestInfo()
     status = rpc_status.from_call(failed.value)
     assert status is not None and any(detail.Unpack(info) for detail in status.details)
+    assert any(detail.Unpack(named) for detail in status.details) and named.request_id
     return failed.value.code().name, info.reason
 
 

@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from services.commands.click_command import BadInput, Failure
 from services.commands.compare_versions.requests import Request
+from services.kernel.identifiers import new_id
 from services.kernel.rpc.client import CHANNEL_OPTIONS, target
 
 TIMEOUT_S = 30.0
@@ -123,9 +124,11 @@ class GrpcVersion:
         call = self._channel.unary_unary(
             request.rpc.policy.full_name, response_deserializer=answered.FromString
         )  # a request of bytes
+        # As the edge gives each request one, so that errors of versions which name none by themselves compare.
+        metadata = (*self._metadata, ("x-request-id", new_id()))
         began = time.perf_counter()
         try:
-            answer = await call(asked.SerializeToString(), metadata=self._metadata, timeout=TIMEOUT_S)
+            answer = await call(asked.SerializeToString(), metadata=metadata, timeout=TIMEOUT_S)
         except grpc.aio.AioRpcError as failure:
             if failure.code() is grpc.StatusCode.UNAVAILABLE and rpc_status.from_call(failure) is None:
                 raise Failure(f"{self.address} does not answer {request.name}: {failure.details()}") from None

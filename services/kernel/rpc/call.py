@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.kernel.errors import Unauthenticated
 from services.kernel.identifiers import REQUEST_ID_LENGTH, new_id
@@ -66,6 +66,14 @@ class Origin:
     body: bytes | None = None
     # Trailing metadata of the answer, where another replica gave it.
     trailing: tuple[tuple[str, str | bytes], ...] = ()
+    _request_id: str = field(default="", init=False)
+
+    @property
+    def request_id(self) -> str:
+        """The id that its client gave it, or one of our own: the same in answers, logs and at the next replica."""
+        if not self._request_id:
+            self._request_id = _valid_request_id(self.text("x-request-id")) or new_id()
+        return self._request_id
 
     def text(self, key: str) -> str:
         """A metadata value, or the empty string."""
@@ -79,7 +87,7 @@ class Origin:
             return Call(method, request_id=parent.request_id, traceparent=parent.traceparent, deadline=self.deadline)
         return Call(
             method=method,
-            request_id=_valid_request_id(self.text("x-request-id")) or new_id(),
+            request_id=self.request_id,
             traceparent=_valid_traceparent(self.text("traceparent")) or new_traceparent(),
             client_address=_host(self.peer),
             user_agent=self.text("user-agent")[:256],

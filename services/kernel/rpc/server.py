@@ -323,7 +323,7 @@ def _network_handler(handler: Handler) -> Any:
         # gRPC also takes a generator, but would keep each message until the next one comes.
         async def serve_stream(request: bytes, context: Any) -> None:
             origin = _origin(context, request)
-            request_id = origin.text("x-request-id")
+            request_id = origin.request_id
             try:
                 items = handler.invoke(handler.parse(request), origin)
                 del origin, request
@@ -350,7 +350,7 @@ def _network_handler(handler: Handler) -> Any:
                 context.set_trailing_metadata(origin.trailing)
             return answer
         except RedFireError as error:
-            await _abort(context, error, origin.text("x-request-id"))
+            await _abort(context, error, origin.request_id)
 
     return grpc.unary_unary_rpc_method_handler(serve_unary, response_serializer=_to_bytes)
 
@@ -382,7 +382,7 @@ class UnknownMethods(grpc.GenericRpcHandler):
         error = Unsupported(f"there is no RPC {handler_call_details.method}")
 
         async def refuse(requests: AsyncIterator[bytes], context: Any) -> None:
-            await _abort(context, error, _origin(context).text("x-request-id"))
+            await _abort(context, error, _origin(context).request_id)
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 

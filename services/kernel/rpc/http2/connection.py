@@ -204,8 +204,7 @@ class Connection(asyncio.BufferedProtocol):
     def _end(self, stream: Stream, error: RedFireError | None) -> None:
         """End a stream by its status, in trailers."""
         code = "OK" if error is None else status.grpc_code(status.code_of(error)).name
-        request_id = dict(stream.headers).get("x-request-id", "")
-        trailers = [("grpc-status", "0")] if error is None else status.to_trailers(error, request_id)
+        trailers = [("grpc-status", "0")] if error is None else status.to_trailers(error, stream.request_id)
         headers = _HEADERS if stream.messages is None else []
         self._control.send_headers(stream.number, headers + trailers, end_stream=True)
         self._drop(stream, code)

@@ -36,6 +36,7 @@ class Stream:
     body: bytearray = field(default_factory=bytearray)
     opening: asyncio.Task[None] | None = None  # since the request is whole
     deadline: float | None = None
+    request_id: str = ""
     messages: OpenStream | None = None  # since the call is answered
     rest: bytes | memoryview = b""  # of a message that is written in part
     waits_since: float = 0.0
@@ -43,6 +44,8 @@ class Stream:
     async def open(self, peer: str, handlers: Mapping[str, Handler]) -> OpenStream:
         """Have the handler open the call. Raises RedFireError where it refuses, or there is no such call."""
         headers, body = dict(self.headers), bytes(self.body)
+        origin = Origin(headers, None, peer)
+        self.request_id = origin.request_id
         if headers.get(":method") != "POST" or not headers.get("content-type", "").startswith("application/grpc"):
             raise Invalid("gRPC is what is understood here")
         if _CONTROL.search("".join(headers.values())):
@@ -57,8 +60,8 @@ class Stream:
         if timeout := headers.get("grpc-timeout"):
             if not (parts := _TIMEOUT.fullmatch(timeout)):
                 raise Invalid("grpc-timeout is not readable")
-            self.deadline = time.perf_counter() + int(parts[1]) * _UNITS[parts[2]]
-        return await handler.open(handler.parse(body[5:]), Origin(headers, self.deadline, peer))
+            origin.deadline = self.deadline = time.perf_counter() + int(parts[1]) * _UNITS[parts[2]]
+        return await handler.open(handler.parse(body[5:]), origin)
 
     def write(self, out: list[bytes | memoryview]) -> bool:
         """Write what there is; true when its share, or the connection's window, ends before that."""
