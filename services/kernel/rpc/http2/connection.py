@@ -14,13 +14,15 @@ from h2.exceptions import H2Error
 from services.kernel.errors import DeadlineExceeded, RedFireError
 from services.kernel.rpc import status
 from services.kernel.rpc.http2.control import MAX_STREAMS, Control
+from services.kernel.rpc.http2.reads import Reads
 from services.kernel.rpc.http2.stream import REQUEST_BYTES, Stream
 from services.kernel.rpc.server import Handler
 
 log = logging.getLogger(__name__)
 
-READ_BYTES, WRITE_BYTES = 8 * 1024, 256 * 1024
-"""Read and written in a turn of the loop. Calls come by the thousand when clients come back: other work goes on."""
+READ_BYTES, WRITE_BYTES = 2 * 1024, 256 * 1024
+"""Read of one connection, and written to each, in a turn of the loop. Calls come by the thousand when clients come
+back, two or three in so many bytes, and each takes about a millisecond: other work goes on between them."""
 PARTIAL_BYTES = 256 * 1024
 """Bytes of a frame, or of headers in several, that may come before it is whole: h2 would wait for up to 16 MB."""
 SILENCE_S, ANSWER_S = 30.0, 10.0
@@ -37,11 +39,11 @@ class Connection(asyncio.BufferedProtocol):
     # Of all: what is read is taken at once. A view, of which TLS fills parts.
     _buffer: ClassVar = memoryview(bytearray(READ_BYTES))
 
-    def __init__(self, handlers: Mapping[str, Handler], connections: set["Connection"]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], connections: set["Connection"], reads: Reads) -> None:
         self.streams: dict[int, Stream] = {}
         self.transport: Any = None
         self._control = Control()
-        self._handlers, self._connections = handlers, connections
+        self._handlers, self._connections, self._reads = handlers, connections, reads
         self._loop = asyncio.get_running_loop()
         self._ready: dict[Stream, None] = {}
         self._out: list[bytes | memoryview] = []
@@ -63,9 +65,9 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take frames, and read on in the next turn. What is no HTTP/2 ends the connection."""
+        """Take frames, and read on when it is this connection's turn. What is no HTTP/2 ends the connection."""
         self.transport.pause_reading()
-        self._loop.call_soon(self._read_on)
+        self._reads.wait(self._read_on)
         self._heard_at = time.perf_counter()
         try:
             taken = self._control.receive_data(bytes(self._buffer[:nbytes]))

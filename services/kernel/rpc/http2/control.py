@@ -1,13 +1,31 @@
 """h2's part of a connection: all of HTTP/2 but the DATA frames, which streams write by hand."""
 
-from functools import partial
+from functools import lru_cache, partial
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
+from hpack import hpack
 
 MAX_STREAMS = 4096
 HEADER_BYTES = 48 * 1024
+
+REMEMBERED, REMEMBERED_BYTES = 2048, 2048
+"""Values of headers whose Huffman code is not decoded again, and the length up to which one is remembered."""
+
+_decode = hpack.decode_huffman
+_remembered = lru_cache(REMEMBERED)(_decode)
+
+
+def _decode_huffman(code: bytes) -> bytes:
+    """Decode as hpack does, in Python and by half bytes: a token took a fifth of the time of its stream's opening.
+
+    A proxy sends it as a literal with each of a client's calls.
+    """
+    return _remembered(code) if len(code) <= REMEMBERED_BYTES else _decode(code)
+
+
+hpack.decode_huffman = _decode_huffman
 
 
 class Control(H2Connection):

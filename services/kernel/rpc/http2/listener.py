@@ -7,6 +7,7 @@ from ssl import SSLContext
 
 from services.kernel.errors import StartError
 from services.kernel.rpc.http2.connection import Connection
+from services.kernel.rpc.http2.reads import Reads
 from services.kernel.rpc.server import Handler
 
 SWEEP_S = 1.0
@@ -17,7 +18,7 @@ class StreamListener:
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self._connections: set[Connection] = set()
-        self._connect = partial(Connection, handlers, self._connections)
+        self._connect = partial(Connection, handlers, self._connections, Reads())
 
     async def start(self, host: str, port: int, shared: bool = False, tls: SSLContext | None = None) -> int:
         """Listen, at a port that may be shared by processes; the port. Raises StartError when it is in use."""
