@@ -6,6 +6,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 from hpack import hpack
+from hpack.huffman_table import decode_huffman
 
 MAX_STREAMS = 4096
 HEADER_BYTES = 48 * 1024
@@ -13,8 +14,7 @@ HEADER_BYTES = 48 * 1024
 REMEMBERED, REMEMBERED_BYTES = 2048, 2048
 """Values of headers whose Huffman code is not decoded again, and the length up to which one is remembered."""
 
-_decode = hpack.decode_huffman
-_remembered = lru_cache(REMEMBERED)(_decode)
+_remembered = lru_cache(REMEMBERED)(decode_huffman)
 
 
 def _decode_huffman(code: bytes) -> bytes:
@@ -22,10 +22,10 @@ def _decode_huffman(code: bytes) -> bytes:
 
     A proxy sends it as a literal with each of a client's calls.
     """
-    return _remembered(code) if len(code) <= REMEMBERED_BYTES else _decode(code)
+    return _remembered(code) if len(code) <= REMEMBERED_BYTES else decode_huffman(code)
 
 
-hpack.decode_huffman = _decode_huffman
+hpack.decode_huffman = _decode_huffman  # type: ignore[attr-defined, assignment]
 
 
 class Control(H2Connection):
