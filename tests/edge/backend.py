@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
+from services.kernel.rpc.reflection import add_reflection
 from services.mesh.contract import Contract, Rpc
 
 
@@ -54,7 +54,7 @@ class Backend:
         self._health = health.aio.HealthServicer()
         await self.set_serving(True)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], self._server, pool=self.contract.pool)
+        add_reflection(self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
         app = web.Application()
