@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from services.kernel.errors import Unauthenticated
-from services.kernel.identifiers import REQUEST_ID_LENGTH, new_id
+from services.kernel.identifiers import REQUEST_ID_FORM, REQUEST_ID_LENGTH, new_id
 from services.kernel.identity.identity import ANONYMOUS, Identity
 
 HOP_KEY = "x-redfire-hop"
@@ -46,7 +46,7 @@ class Call:
         return self.traceparent[3:35]
 
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]*")
+_REQUEST_ID = re.compile(REQUEST_ID_FORM)
 
 # The call that the running code serves: peers are called with its deadline, request id and trace.
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
@@ -98,7 +98,7 @@ class Origin:
 
 def new_traceparent() -> str:
     """A new trace that is not sampled (W3C Trace Context)."""
-    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00"
+    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00"  # nosec B311
 
 
 def _valid_request_id(value: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from services.kernel.identifiers import REQUEST_ID_LENGTH
+from services.kernel.identifiers import REQUEST_ID_FORM, REQUEST_ID_LENGTH, TRACEPARENT_FORM
 from services.kernel.identity.identity import EDGE_KEY
 from services.mesh.contract import Contract
 from services.mesh.edge import rest_check
@@ -15,6 +15,7 @@ FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 CLASSES = {1: ("caller_class", "default"), 2: ("address_class", "auth"), 3: ("caller_class", "trading")}
 SUBJECT = "x-redfire-subject"
 DEVICE = "x-device-token"
+REQUEST_ID = "x-request-id"
 METADATA = "redfire"  # the key of our part of a route's metadata
 ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 # Metadata that gRPC parses and no client of ours sends. What it cannot parse spoils the connection, which Envoy shares
@@ -27,7 +28,11 @@ Json: TypeAlias = dict[str, object]
 def http_filters(contract: Contract, options: EdgeOptions) -> list[Json]:
     """All HTTP filters. Those after the transcoder see REST calls as the gRPC calls that they become."""
     filters: list[Json] = [
+        # Last of all on the way back: what is refused before any filter saw it has the client's own.
+        where_malformed("Response", REQUEST_ID, REQUEST_ID_FORM, set_header(REQUEST_ID, "%UNIQUE_ID%")),
         strip_identity(),
+        where_malformed("Request", REQUEST_ID, REQUEST_ID_FORM, set_header(REQUEST_ID, "%UNIQUE_ID%")),
+        where_malformed("Request", "traceparent", TRACEPARENT_FORM, {"remove": "traceparent"}),
         http_filter("cors", "cors.v3.Cors"),
         {
             **http_filter("buffer", "buffer.v3.Buffer", max_request_bytes=options.max_refused_bytes),
@@ -65,13 +70,37 @@ def strip_identity() -> Json:
                 {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-", "ignore_case": True}}},
                 {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": GRPC_INTERNAL}}}},
                 # It is given back in a header, and not every client of a proxy before us takes long ones.
-                set_header("x-request-id", f"%REQ(X-REQUEST-ID):{REQUEST_ID_LENGTH}%"),
+                set_header(REQUEST_ID, f"%REQ(X-REQUEST-ID):{REQUEST_ID_LENGTH}%"),
                 # Kernel's Call.client_address, and why it is believed: Envoy's environment has the secret, no file.
                 set_header("x-envoy-external-address", ADDRESS),
                 set_header(EDGE_KEY, f"%ENVIRONMENT({EDGE_TOKEN})%"),
-            ]
+            ],
+            "response_mutations": [set_header(REQUEST_ID, f"%REQ(X-REQUEST-ID):{REQUEST_ID_LENGTH}%")],
         },
     )
+
+
+def where_malformed(way: str, name: str, form: str, mutation: Json) -> Json:
+    """Change the headers of a request or response of which one has not the form that it must have as a whole."""
+    change = http_filter(
+        "header_mutation", "header_mutation.v3.HeaderMutation", mutations={f"{way.lower()}_mutations": [mutation]}
+    )
+    kind = f"type.googleapis.com/envoy.type.matcher.v3.Http{way}HeaderMatchInput"
+    well_formed: Json = {
+        "input": {"name": name, "typed_config": {"@type": kind, "header_name": name}},
+        "value_match": {"safe_regex": {"google_re2": {}, "regex": form}},
+    }
+    skip = "type.googleapis.com/envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
+    action: Json = {"action": {"name": "skip", "typed_config": {"@type": skip}}}
+    matcher = {"predicate": {"single_predicate": well_formed}, "on_match": action}
+    return {
+        "name": f"redfire.{way.lower()}.{name}",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+            "extension_config": change,
+            "xds_matcher": {"matcher_list": {"matchers": [matcher]}},
+        },
+    }
 
 
 def set_header(name: str, value: str) -> Json:

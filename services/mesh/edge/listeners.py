@@ -39,7 +39,6 @@ def http(contract: Contract, options: EdgeOptions, trusted_hops: int) -> Json:
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "generate_request_id": True,
         "preserve_external_request_id": True,
-        "always_set_request_id_in_response": True,
         "request_id_extension": {
             "typed_config": {
                 "@type": TYPES + "extensions.request_id.uuid.v3.UuidRequestIdConfig",

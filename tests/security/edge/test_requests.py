@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator
 
 import httpx
@@ -164,3 +165,44 @@ async def test_no_header_makes_a_caller_somebody_else(backend: Backend, http: ht
     ours = {key for key in seen if key.startswith(("x-redfire-", "x-envoy-", "grpc-internal"))} - believed
     assert not {key for key in ours if seen[key] in false.values()}
     assert seen["x-redfire-edge"] == EDGE
+
+
+FORM = re.compile("[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+MALFORMED = [
+    "<script>alert(1)</script>",
+    "a b",
+    "-x",
+    "",
+    "x;y",
+    "a,b",
+    "é",
+    '{"a":1}',
+    "%0d%0aset-cookie:x",
+    "../../x y",
+]
+
+
+@pytest.mark.parametrize("given", MALFORMED)
+async def test_a_malformed_request_id_is_replaced_before_anybody_sees_it(
+    running: Backend, http: httpx.AsyncClient, given: str
+) -> None:
+    for path in ("/api/market/instruments", "/healthz", "/nope", "/api/nope", "/a%2fb"):
+        answer = await http.get(path, headers={"x-request-id": given.encode(), **running.bearer()})
+        assert FORM.fullmatch(answer.headers["x-request-id"]), path
+        assert not given or given not in answer.text
+    seen = running.arrived[-1].metadata["x-request-id"]
+    assert FORM.fullmatch(seen) and seen != given
+
+
+async def test_a_request_id_that_is_given_twice_is_replaced(edge: EnvoyProcess) -> None:
+    request = b"GET /nope HTTP/1.1\r\nhost: x\r\nx-request-id: one\r\nx-request-id: two\r\nconnection: close\r\n\r\n"
+    ids = re.findall(rb"x-request-id: (.*)\r\n", await send_raw(edge, request))
+    assert len(ids) == 1 and FORM.fullmatch(ids[0].decode()) and ids[0] not in (b"one", b"two")
+
+
+async def test_a_malformed_traceparent_reaches_no_service(running: Backend, http: httpx.AsyncClient) -> None:
+    good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for given in ("nonsense", good.upper(), good[:-1], f"{good} x", good + "-" + "é", good):
+        headers = {"traceparent": given.encode(), **running.bearer()}
+        assert (await http.get("/api/market/instruments", headers=headers)).status_code == 200
+        assert running.arrived[-1].metadata.get("traceparent", "") == (good if given == good else "")
