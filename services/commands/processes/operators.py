@@ -22,8 +22,9 @@ KEYS_TIMEOUT_S = 2.0
 class Operators:
     """The HTTP port of operations, and gRPC's health and reflection, for all services together."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, metrics_token: str) -> None:
         self._supervisor = supervisor
+        self._metrics_token = metrics_token
         self._http = OperationsServer(supervisor.health, supervisor.failures, self._keys)
         services = {name: owner for owner in supervisor.addresses for name in contract_services().get(owner, ())}
         self._health = HealthReporter(supervisor.waiting_for, services)
@@ -43,7 +44,7 @@ class Operators:
         add_reflection(self._server)
         self.grpc_address = f"{HOST}:{self._server.add_insecure_port(f'{HOST}:0')}"
         await self._server.start()
-        await self._http.start(HOST, 0)
+        await self._http.start(HOST, 0, metrics_token=self._metrics_token)
         self._publishing = asyncio.create_task(self._health.run(), name="health of the platform")
 
     async def publish(self) -> None:

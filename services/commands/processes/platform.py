@@ -22,6 +22,7 @@ from services.kernel.errors import StartError
 from services.kernel.identity.edge_token import EdgeToken
 from services.kernel.runtime import parent_death
 from services.kernel.runtime.host import edge_secret
+from services.kernel.runtime.metrics_token import metrics_token
 from services.kernel.runtime.settings import IdentitySettings, Settings
 from services.market.settings import MarketSettings
 from services.mesh.envoy import EnvoyProcess
@@ -55,8 +56,9 @@ class Platform:
         self._new_admin = not (options.data_dir / "admin-password").exists()
         self._token = EdgeToken(edge_secret(loaded.of(IdentitySettings))).value
         logs = options.data_dir / "logs"
-        self._supervisor = Supervisor(registry.SERVICES, specs, logs, self._publish, self._tell)
-        self._operators = Operators(self._supervisor)
+        token = metrics_token(loaded)
+        self._supervisor = Supervisor(registry.SERVICES, specs, logs, self._publish, self._tell, token)
+        self._operators = Operators(self._supervisor, token)
         self._edge: EnvoyProcess | None = None
         self._terminal: Terminal | None = None
         self._is_up = False

@@ -23,15 +23,17 @@ SCRAPE_S = 2.0
 class Supervisor:
     """The processes that specs describe; start them with `start`, and always `stop`."""
 
-    def __init__(
+    def __init__(  # nosec B107
         self,
         services: Mapping[str, Service],
         specs: Sequence[ProcessSpec],
         logs: Path,
         on_replaced: Callable[[], None],
         on_crash_loop: Callable[[str], None],
+        metrics_token: str = "",
     ) -> None:
         """`on_replaced` is called when a process answers, the first one of its place or another."""
+        self._metrics_token = metrics_token
         self._services = services
         self._specs = specs
         self._logs = logs
@@ -119,18 +121,20 @@ class Supervisor:
         """Counters summed over all processes; of those that count the same by themselves, market's replicas, one."""
         specs = [process.spec for process in self._processes]
         markets = [spec for spec in specs if "market" in spec.services]
-        pages = await asyncio.gather(*(_metrics(spec) for spec in specs if spec not in markets[1:]))
+        pages = await asyncio.gather(
+            *(_metrics(spec, self._metrics_token) for spec in specs if spec not in markets[1:])
+        )
         samples = [
             sample for page in pages for family in text_string_to_metric_families(page) for sample in family.samples
         ]
         return [sum(sample.value for sample in samples if sample.name == name) for name in counters]
 
 
-async def _metrics(spec: ProcessSpec) -> str:
+async def _metrics(spec: ProcessSpec, token: str) -> str:
     url = f"http://{HOST}:{spec.operations_port.number}/metrics"
-    timeout = aiohttp.ClientTimeout(total=SCRAPE_S)
+    timeout, headers = aiohttp.ClientTimeout(total=SCRAPE_S), {"authorization": f"Bearer {token}"}
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url, headers=headers) as answer:
             return await answer.text()
     except (aiohttp.ClientError, OSError, TimeoutError):
         return ""

@@ -37,6 +37,7 @@ from services.kernel.rpc.tls import PeerTls
 from services.kernel.rpc.user_limits import UserLimits
 from services.kernel.runtime.health import HealthReporter
 from services.kernel.runtime.live_settings import ConfigFollower
+from services.kernel.runtime.metrics_token import metrics_token
 from services.kernel.runtime.operations import OperationsServer
 from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.revocation_follower import RevocationFollower
@@ -199,7 +200,7 @@ class Host:
         await self._server.start()
         for name, port in self.resources.stream_ports.items():
             self.resources.stream_ports[name] = await self._listen_for_streams(name, port)
-        await self.operations.start(where.host, where.ops_port, where.reuse_port)
+        await self.operations.start(where.host, where.ops_port, where.reuse_port, metrics_token(self.settings))
         self.tasks.supervise("kernel.health", self._health.run)
         self.tasks.supervise("kernel.limits", partial(self._limits.calls.run, self.resources.redis))
         self.tasks.supervise("kernel.databases", self._probe_databases)

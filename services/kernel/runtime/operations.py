@@ -1,5 +1,6 @@
 """The operators' HTTP port of a process: health, metrics, keys and OpenAPI."""
 
+import hmac
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,17 +18,22 @@ Keys = Callable[[], Awaitable[Any]]
 
 
 class OperationsServer:
-    """Serves `/healthz`, `/livez`, `/metrics`, `/jwks.json` and `/openapi.json` on loopback HTTP."""
+    """Serves `/healthz`, `/livez`, `/metrics`, `/jwks.json` and `/openapi.json` on loopback HTTP.
+
+    Loopback is every user's of the machine. So `/metrics`, which names users' doings, needs a token.
+    """
 
     def __init__(self, health: Health, failures: Callable[[], dict[str, str]], keys: Keys) -> None:
         self._health = health
         self._failures = failures
         self._keys = keys
         self._runner: web.AppRunner | None = None
+        self._metrics_token = ""  # nosec B105
         self.port = 0
 
-    async def start(self, host: str, port: int, reuse_port: bool = False) -> None:
-        """Listen; with port 0 on a free one, which `port` has."""
+    async def start(self, host: str, port: int, reuse_port: bool = False, metrics_token: str = "") -> None:
+        """Listen; with port 0 on a free one, which `port` has. Without a token the metrics are everybody's."""
+        self._metrics_token = metrics_token
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/livez", self._livez)
@@ -61,7 +67,10 @@ class OperationsServer:
     async def _livez(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "SERVING"})
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.Response:
+        given = request.headers.get("authorization", "").encode(errors="surrogateescape")
+        if self._metrics_token and not hmac.compare_digest(given, f"Bearer {self._metrics_token}".encode()):
+            return web.Response(status=401, headers={"www-authenticate": "Bearer"})
         return web.Response(body=generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def _jwks(self, _: web.Request) -> web.Response:

@@ -34,4 +34,4 @@ def _prctl(option: int, value: int) -> None:
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[1]))
-    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606
+    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 # nosec B606

@@ -124,6 +124,11 @@ class ServerSettings(BaseSection):
     host: str = Field(default="127.0.0.1", description="The address that gRPC and operations listen on.")
     port: int = Field(default=50051, ge=0, le=65535, description="The port of gRPC; 0 takes a free one.")
     ops_port: int = Field(default=0, ge=0, le=65535, description="The port of /healthz and /metrics; 0: a free one.")
+    metrics_token_file: Path | None = Field(
+        default=None,
+        description="A file with the token of /metrics; by default `metrics-token` in the data folder, made if absent.",
+    )
+    open_metrics: bool = Field(default=False, description="/metrics needs no token; each user of the machine reads it.")
     grace_s: float = Field(default=5.0, ge=0, le=60, description="Time for running RPCs to end, seconds.")
     tls_cert: Path | None = Field(
         default=None, description="The certificate chain by which gRPC is served with TLS, PEM; none: without."
@@ -198,9 +203,10 @@ class LimitSettings(BaseSection):
     calls_per_minute: int = Field(default=100, ge=1, description="A user's calls a minute, those of trading aside.")
     trading_calls_per_minute: int = Field(default=300, ge=1, description="A user's calls of trading a minute.")
     all_calls_per_minute: int = Field(default=1000, ge=1, description="A user's calls a minute in all.")
-    streams: int = Field(default=50, ge=1, description="Streams, but for those of market, that a user may have open.")
+    streams: int = Field(default=50, ge=1, description="Streams, but for those of market, of a user at a process.")
     streams_by_role: dict[str, int] = Field(
-        default={"guest": 10, "trader": 100, "admin": 500}, description="The same for users of these roles."
+        default={"guest": 10, "trader": 100, "admin": 500},
+        description="The same for these roles. Each replica counts its own: N replicas let N times as many be open.",
     )
     anonymous_streams: int = Field(
         default=20, ge=1, description="Streams without a user that an address, of IPv6 a /64, may have open."

@@ -1,0 +1,50 @@
+"""The token by which Prometheus reads the metrics of a process: a private file of the data folder, made when absent."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from services.kernel.errors import StartError
+from services.kernel.runtime.settings import PlatformSettings, ServerSettings, Settings
+
+FILE = "metrics-token"
+"""Its name in the data folder."""
+LEAST_LENGTH = 16
+
+
+def metrics_token(settings: Settings) -> str:
+    """The token that `/metrics` wants; empty where the settings open it to everybody. Raises StartError."""
+    server = settings.of(ServerSettings)
+    if server.open_metrics:
+        return ""
+    file = server.metrics_token_file
+    if file is None:
+        file = settings.of(PlatformSettings).data_dir / FILE
+    try:
+        if server.metrics_token_file is None and not file.exists():
+            _make(file)
+        token = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise StartError(f"the token of /metrics: {file}: {reason}") from None
+    if len(token) < LEAST_LENGTH:
+        raise StartError(f"the token of /metrics: {file}: at least {LEAST_LENGTH} characters are needed")
+    return token
+
+
+def _make(file: Path) -> None:
+    """Make the file, whole or not at all; processes that start together have the first one's."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, staged = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # 0600
+    try:
+        with os.fdopen(handle, "w") as new:
+            new.write(secrets.token_urlsafe(32) + "\n")
+        try:
+            os.link(staged, file)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            Path(staged).replace(file)
+    finally:
+        Path(staged).unlink(missing_ok=True)
