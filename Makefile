@@ -18,7 +18,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev core run run-production test test-fast chaos bench upgrade lint gen lock sbom advisories clients clean
+.PHONY: help setup setup-dev core run run-production test test-fast chaos floods bench upgrade lint gen lock sbom advisories clients clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,10 +64,10 @@ run-production: setup ## Start PostgreSQL, Redis and RabbitMQ in temporary folde
 
 # Files in their order: those that take longest, of chaos, come early, and the end waits for none of them.
 test: setup-dev ## Run all tests against real servers, two files at a time; ARGS="-k name" goes to pytest, "-n 0" runs one after the other
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not upgrade" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not upgrade and not floods" $(ARGS)
 
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform, a server or a browser, kills, or replays days
-	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow and not upgrade" --hypothesis-profile=fast -q $(ARGS)
+	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow and not upgrade and not floods" --hypothesis-profile=fast -q $(ARGS)
 
 chaos: setup-dev ## Break things under clients that trade, and check that nothing is lost; ROUNDS=50, SEED=7, ARGS="--on replicated"
 	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
@@ -75,15 +75,21 @@ chaos: setup-dev ## Break things under clients that trade, and check that nothin
 upgrade: setup-dev ## Replace every process of two replicas by another version under clients that trade; ten minutes and more
 	$(BIN)/python -m pytest -m upgrade tests/e2e/test_rolling_upgrade.py $(ARGS)
 
+floods: setup-dev ## Flood a real edge with 20,000 streams and 16,400 silent connections while another address logs in; says what it took
+	$(BIN)/python -m pytest -m floods tests/security/edge/test_floods.py $(ARGS)
+
 bench: setup-dev ## Measure the tick path, history and the order path beside others, in 15 minutes; ARGS="--only fan_out" one of them
 	$(BIN)/python -m tests.bench $(ARGS)
 
-lint: setup-dev ## Check style, types, the layers and the contract
+lint: setup-dev ## Check style, types, the layers and the contract; ADVISORIES=advisories.json (OSV) compares the lock files, too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check services tests
+	@# It warns of each name of an excuse that it did not need beside another one.
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive services deploy 2>/dev/null
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m services.mesh.generate --lint
+	@[ -z "$(ADVISORIES)" ] || $(BIN)/python -m deploy.supply_chain.advisories $(ADVISORIES)
 
 gen: setup-dev ## Regenerate gen/ and envoy/ from proto/ and the settings
 	$(BIN)/python -m services.mesh.generate

@@ -53,7 +53,7 @@ def _missing_packages() -> list[str]:
 
 def _run(arguments: list[str], variables: dict[str, str]) -> int:
     """Run `redfire`, pass signals on to it, and wait for its end."""
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603  our own program # nosec B603
         [sys.executable, "-P", "-m", "services.cli", *arguments],
         env={**os.environ, **variables},
         preexec_fn=partial(end_with_parent, os.getpid()),

@@ -32,7 +32,7 @@ def free_ports(count: int) -> list[int]:
 def _below_clients_ports() -> list[int]:
     """Some ports at random."""
     first = int(CLIENTS_PORTS.read_text().split()[0]) if CLIENTS_PORTS.exists() else 0
-    return random.sample(range(_LOWEST, first), _FEWEST) if first - _LOWEST >= _FEWEST else []
+    return random.sample(range(_LOWEST, first), _FEWEST) if first - _LOWEST >= _FEWEST else []  # nosec B311
 
 
 def free_port() -> int:

@@ -38,7 +38,7 @@ class LocalPostgres(LocalServer):
 
     def _make(self) -> None:
         initdb = [str(self._bin / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust"]
-        made = subprocess.run(
+        made = subprocess.run(  # noqa: S603  a program of the package, fixed arguments # nosec B603
             [*initdb, "-E", "UTF8", "--locale=C", "--no-sync"],
             capture_output=True,
             text=True,
@@ -60,7 +60,7 @@ class LocalPostgres(LocalServer):
             command += ["-c", f"{name}={value}"]
         self._process = self._spawn(command, ENVIRONMENT, Path("/"))
         ready = [str(self._bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        self._wait_until(lambda: not subprocess.run(ready, env=ENVIRONMENT).returncode, START_S)
+        self._wait_until(lambda: not subprocess.run(ready, env=ENVIRONMENT).returncode, START_S)  # noqa: S603  a program of the package, fixed arguments # nosec B603
 
     def stop(self) -> None:
         """Stop at once; what was committed stays."""
@@ -71,7 +71,7 @@ class LocalPostgres(LocalServer):
     def sql(self, statement: str, database: str, role: str = ROLE) -> str:
         """Run SQL outside of any transaction; what it prints, rows by lines. Raises ServerFailed."""
         command = [str(self._bin / "psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", role, "-d", database]
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  no shell; the statement is the caller's, who has the server # nosec B603
             [*command, "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement],
             capture_output=True,
             text=True,

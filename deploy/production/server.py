@@ -35,7 +35,7 @@ class LocalServer:
     def __init__(self, prefix: str, user: str) -> None:
         """Started by root it runs as `user`, or as nobody."""
         self._user = unprivileged_user(user)
-        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=None if self._user is None else "/tmp"))  # noqa: S108
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=None if self._user is None else "/tmp"))  # noqa: S108 # nosec B108
         self._give(self.folder)
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,7 +48,7 @@ class LocalServer:
 
     def _spawn(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> subprocess.Popen[bytes]:
         with (self.folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603  a program of the package, fixed arguments # nosec B603
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -16,7 +16,7 @@ def login_to_pb(tokens: Tokens) -> pb.LoginResponse:
     return pb.LoginResponse(
         access_token=tokens.access_token,
         refresh_token=tokens.refresh_token,
-        token_type="Bearer",  # noqa: S106 the kind of token (RFC 6750)
+        token_type="Bearer",  # noqa: S106 the kind of token (RFC 6750) # nosec B106
         expires_in=tokens.expires_in_s,
         refresh_expires_in=tokens.refresh_expires_in_s,
         session_id=tokens.session_id,

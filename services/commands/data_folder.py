@@ -19,7 +19,7 @@ from services.kernel.errors import StartError
 DEFAULT = Path(".redfire")
 ADDRESSES = "addresses.json"
 ROOT = 0
-EDGE_SECRET = "edge-secret"  # noqa: S105 a file's name
+EDGE_SECRET = "edge-secret"  # noqa: S105 a file's name # nosec B105
 
 
 def data_dir_option(function: Any) -> Any:

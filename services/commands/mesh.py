@@ -19,7 +19,7 @@ def mesh() -> None:
 
 @mesh.command()
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; standard output by default.")
-@click.option("--host", default="0.0.0.0", show_default=True, help="The address that the edge listens on.")  # noqa: S104
+@click.option("--host", default="0.0.0.0", show_default=True, help="The address that the edge listens on.")  # noqa: S104 # nosec B104
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The edge's port.")
 @click.option(
     "--service", "addresses", multiple=True, metavar="NAME=HOST:PORT", help="Where a service is; may be repeated."

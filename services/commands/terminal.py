@@ -41,7 +41,7 @@ class Terminal:
         self._data_dir = data_dir
         self._totals = totals
         self._channel = grpc.aio.insecure_channel(address)
-        self._token = ""
+        self._token = ""  # nosec B105
         self._line = sys.stdout.isatty()
 
     def show_start(self, url: str, new_admin: bool) -> None:

@@ -83,7 +83,7 @@ def _parse_json(text: str) -> Json:
 def _parse_yaml(text: str) -> Json:
     try:
         _require_bounded(text)
-        return yaml.load(text, Loader=_Reader)  # noqa: S506  a SafeLoader
+        return yaml.load(text, Loader=_Reader)  # noqa: S506  a SafeLoader # nosec B506
     except yaml.YAMLError as error:
         if "nesting depth" in str(error):  # libyaml's own bound, from 0.2.6 on
             raise InvalidDocument(f"nested deeper than {MAX_NESTING} levels") from None

@@ -14,7 +14,7 @@ class Backoff:
     def pause_s(self) -> float:
         """The next pause, in seconds."""
         pause_s, self._next_s = self._next_s, min(2 * self._next_s, self._longest_s)
-        return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 so that those who wait do not come together
+        return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 so that those who wait do not come together # nosec B311
 
     def reset(self) -> None:
         """Begin anew: it answered."""

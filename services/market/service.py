@@ -53,7 +53,7 @@ class TooManyStreams(ResourceExhausted):
 
     def __init__(self, limit: int) -> None:
         # Those that are refused together should not come again together.
-        super().__init__(retry_after_s=round(random.uniform(*RETRY_S), 3), limit=limit)  # noqa: S311
+        super().__init__(retry_after_s=round(random.uniform(*RETRY_S), 3), limit=limit)  # noqa: S311 # nosec B311
 
 
 class OpenedTooFast(ResourceExhausted):

@@ -267,7 +267,7 @@ class EnvoyProcess:
 
     async def _answers(self) -> bool:
         """Test the listener: it opens once the keys that verify tokens are here."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)  # noqa: S104 # nosec B104
         try:
             _, writer = await asyncio.open_connection(host, self.options.port)
         except OSError:
@@ -322,4 +322,4 @@ class EnvoyProcess:
 def _short_folder() -> str:
     """A folder with a short path, for what lives as long as this process; the user's own where there is one."""
     own = os.environ.get("XDG_RUNTIME_DIR", "")
-    return own if own and len(own) < UNIX_PATH_LIMIT / 2 and os.access(own, os.W_OK) else "/tmp"  # noqa: S108
+    return own if own and len(own) < UNIX_PATH_LIMIT / 2 and os.access(own, os.W_OK) else "/tmp"  # noqa: S108 # nosec B108

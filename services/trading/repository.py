@@ -297,7 +297,7 @@ _IS_PROMISED = f"""
     SELECT pg_relation_size('{{part}}') = 0 OR EXISTS (
         SELECT FROM generate_series(0, {SHARDS - 1}) AS owned (shard) LEFT JOIN shard_sequences USING (shard)
         WHERE (SELECT max(sequence) FROM {{part}} AS log WHERE log.shard = owned.shard) > coalesce(trimmed_through, 0)
-    )"""  # noqa: S608 names of ours
+    )"""  # noqa: S608 names of ours # nosec B608
 
 
 def _by_users(orders: Iterable[tuple[str, str]]) -> Iterable[tuple[list[str], list[str]]]:

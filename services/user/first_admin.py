@@ -10,7 +10,7 @@ from services.user.repository import UsernameTaken
 from services.user.service import UserService
 
 log = logging.getLogger(__name__)
-PASSWORD_FILE = "admin-password"  # noqa: S105 a file's name
+PASSWORD_FILE = "admin-password"  # noqa: S105 a file's name # nosec B105
 
 
 async def ensure_admin(users: UserService, data_dir: Path) -> None:

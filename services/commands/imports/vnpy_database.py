@@ -100,7 +100,7 @@ class VnpyDatabase:
         if table not in self._tables:
             return []
         try:
-            query = f"SELECT {keys}, count(*) FROM {table} GROUP BY {keys}"  # noqa: S608  constants
+            query = f"SELECT {keys}, count(*) FROM {table} GROUP BY {keys}"  # noqa: S608  constants # nosec B608
             return self._connection.execute(query).fetchall()
         except sqlite3.Error as error:
             raise BadInput(f"{self._file}: {table}: {error}") from None
@@ -113,7 +113,7 @@ class VnpyDatabase:
             table, size, names = _BARS, _BAR_ROWS, list(_BAR_COLUMNS.values())
             where += " AND interval = ?"
             values.append(next(vnpys for vnpys, ours in _INTERVALS.items() if ours == series.interval))
-        query = f"SELECT datetime, {', '.join(names)} FROM {table} WHERE {where} ORDER BY datetime"  # noqa: S608
+        query = f"SELECT datetime, {', '.join(names)} FROM {table} WHERE {where} ORDER BY datetime"  # noqa: S608 # nosec B608
         try:
             with closing(self._connection.execute(query, values)) as cursor:
                 while rows := cursor.fetchmany(size):

@@ -187,6 +187,6 @@ class TickStream:
         if reason != self.trouble:
             self.trouble = reason
             self._on_break(reason)
-        await asyncio.sleep(self._pause_s * random.uniform(0.5, 1))  # noqa: S311 jitter, not a secret
+        await asyncio.sleep(self._pause_s * random.uniform(0.5, 1))  # noqa: S311 jitter, not a secret # nosec B311
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         await self._client.find_again()

@@ -99,7 +99,7 @@ class SimMarket:
             last=self._base, pre_close=self._base, open_interest=look.open_interest, walk=0.0
         )
         # The count of steps goes into the seed: a market that goes on does not repeat what it did.
-        self._random = random.Random(f"{seed}:{self.symbol}:{self.state.steps}")  # noqa: S311 - a market, not a secret
+        self._random = random.Random(f"{seed}:{self.symbol}:{self.state.steps}")  # noqa: S311 - a market, not a secret # nosec B311
 
     def step(self, elapsed_s: float, now_ns: int, trading_day: int) -> Quote:
         """The market after `elapsed_s` more seconds."""

@@ -69,7 +69,7 @@ class SimExchange:
         self._settings = settings
         self._serves = serves
         self._ids = itertools.count(1)
-        self._chance = random.Random(1)  # noqa: S311 - refusals at random, not a secret
+        self._chance = random.Random(1)  # noqa: S311 - refusals at random, not a secret # nosec B311
         self._listings: dict[str, Listing] = {}
         self._orders: dict[int, SimOrder] = {}
         self._timed: dict[int, datetime] = {}

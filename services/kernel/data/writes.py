@@ -272,7 +272,7 @@ def standing_fences(fences: Set[Fence]) -> str:
     and waits for nobody. All take the rows in one order.
     """
     pairs = ", ".join(f"({int(fence.shard)}, {int(fence.epoch)})" for fence in fences)
-    return f"SELECT shard, epoch FROM {SHARD_LEASES} WHERE (shard, epoch) IN ({pairs}) ORDER BY shard FOR KEY SHARE"  # noqa: S608
+    return f"SELECT shard, epoch FROM {SHARD_LEASES} WHERE (shard, epoch) IN ({pairs}) ORDER BY shard FOR KEY SHARE"  # noqa: S608 # nosec B608
 
 
 @cache

@@ -59,13 +59,13 @@ class LeaseTable:
             f"""member AS (
                 INSERT INTO named_leases (name, owner, address, epoch, expires_at)
                 SELECT '{MEMBER}' || $1, $1, $4, 1, {lease} WHERE $3 AND $5
-                ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at), """
+                ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at), """  # nosec B608
             if self._has_members
             else ""
         )
         members = (
             f"""UNION ALL SELECT NULL, owner, address, 0, {left}, FALSE FROM named_leases
-                WHERE name LIKE '{MEMBER}%' AND expires_at > now()"""  # noqa: S608
+                WHERE name LIKE '{MEMBER}%' AND expires_at > now()"""  # noqa: S608 # nosec B608
             if self._has_members
             else ""
         )
@@ -74,7 +74,7 @@ class LeaseTable:
                 UPDATE {table} SET expires_at = {lease}
                 WHERE $3 AND owner = $1 AND {key} = ANY($2::{kind}[]) RETURNING {key}, epoch)
             SELECT {key}, owner, address, coalesce(renewed.epoch, l.epoch), {left}, renewed.epoch IS NOT NULL
-            FROM {table} AS l LEFT JOIN renewed USING ({key}) {members}"""  # noqa: S608 names of ours
+            FROM {table} AS l LEFT JOIN renewed USING ({key}) {members}"""  # noqa: S608 names of ours # nosec B608
         self._take = f"""
             WITH free AS (
                 SELECT {key} FROM {table} WHERE {key} = ANY($3::{kind}[]) AND (owner IN ('', $1) OR expires_at <= now())
@@ -82,25 +82,25 @@ class LeaseTable:
             taken AS (
                 UPDATE {table} AS l SET owner = $1, address = $2, epoch = l.epoch + 1, expires_at = {lease}
                 FROM free WHERE l.{key} = free.{key} RETURNING l.{key}, l.epoch)
-            SELECT {key}, epoch, {notify} FROM taken"""  # noqa: S608
+            SELECT {key}, epoch, {notify} FROM taken"""  # noqa: S608 # nosec B608
         self._give = f"""
             WITH given AS (
                 UPDATE {table} SET owner = $4, address = $5, epoch = epoch + 1, expires_at = {lease}
                 WHERE {key} = $1 AND epoch = $2 AND owner = $3 RETURNING {key})
-            SELECT {notify} FROM given"""  # noqa: S608
+            SELECT {notify} FROM given"""  # noqa: S608 # nosec B608
         self._drop = f"""
             WITH dropped AS (
                 UPDATE {table} SET owner = '', expires_at = now() WHERE owner = $1 AND {key} = ANY($2::{kind}[])
                 RETURNING {key})
-            SELECT {notify} FROM dropped"""  # noqa: S608
+            SELECT {notify} FROM dropped"""  # noqa: S608 # nosec B608
         self._leave = f"""
             WITH left_ AS (DELETE FROM named_leases WHERE name = '{MEMBER}' || $1),
             dropped AS (
                 UPDATE {table} SET owner = '', expires_at = now() WHERE owner = $1 AND {key} = ANY($2::{kind}[]))
-            SELECT {notify}"""  # noqa: S608
+            SELECT {notify}"""  # noqa: S608 # nosec B608
         self._add = f"""
             INSERT INTO {table} ({key}, owner, address, epoch, expires_at)
-            SELECT key, '', '', 0, now() FROM unnest($1::{kind}[]) AS r (key) ON CONFLICT DO NOTHING"""  # noqa: S608
+            SELECT key, '', '', 0, now() FROM unnest($1::{kind}[]) AS r (key) ON CONFLICT DO NOTHING"""  # noqa: S608 # nosec B608
 
     def on_notification(self, hook: Callable[[str], None]) -> None:
         """Call a hook with the payload when somebody changed the table; also when the connection is lost."""
@@ -157,7 +157,7 @@ class LeaseTable:
             connection.add_termination_listener(lambda _: self._on_notification(""))
             # Of processes that were killed.
             await connection.execute(
-                f"DELETE FROM named_leases WHERE name LIKE '{MEMBER}%' AND expires_at < now() - interval '1 hour'"  # noqa: S608
+                f"DELETE FROM named_leases WHERE name LIKE '{MEMBER}%' AND expires_at < now() - interval '1 hour'"  # noqa: S608 # nosec B608
             )
         except BaseException:
             connection.terminate()

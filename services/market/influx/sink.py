@@ -46,7 +46,7 @@ _NEVER = (400, 413, 422)
 class InfluxSink:
     """Takes published ticks and closed bars (event loop)."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "") -> None:  # nosec B107
         self._url = influx_write_url(url)
         self._headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain; charset=utf-8"}
         if token:
@@ -179,7 +179,7 @@ class InfluxSink:
             if time.monotonic() + pause_s > self._ends_at:
                 self._drop(points, "the service stops")
                 return False
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 # nosec B311
             pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
 
     def _succeed(self) -> None:

@@ -88,7 +88,7 @@ def run_apart(
 ) -> None:
     """Do it in a process of its own, which `began` is told, and wait for that. Raises: OSError."""
     arguments = [str(folder), str(os.getpid()), *([] if fence is None else [str(fence.epoch)])]
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603  our own program # nosec B603
         [sys.executable, "-P", "-m", "services.market.recording.archive_worker", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -23,7 +23,7 @@ def main(folder: Path, parent: int, fence: FolderFence | None = None) -> None:
     storage = layout.storage(folder, fence=fence)
     try:
         while True:
-            piece: Work = pickle.load(sys.stdin.buffer)  # noqa: S301 our own parent's
+            piece: Work = pickle.load(sys.stdin.buffer)  # noqa: S301 our own parent's # nosec B301
             piece.run(storage, lambda: None)
     except EOFError:
         return

@@ -146,4 +146,4 @@ class Replicas:
 
 def _retry_after_s() -> float:
     # Those that are refused together should not come again together.
-    return round(random.uniform(*RETRY_S), 3)  # noqa: S311
+    return round(random.uniform(*RETRY_S), 3)  # noqa: S311 # nosec B311

@@ -73,4 +73,4 @@ class Admission:
             self._room = room - 1
             return 0.0
         self._promised_at = min(max(self._promised_at, now + SOONEST_S) + 1 / per_s, now + LONGEST_S)
-        return (self._promised_at - now) * random.uniform(0.9, 1.1)  # noqa: S311
+        return (self._promised_at - now) * random.uniform(0.9, 1.1)  # noqa: S311 # nosec B311

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-EDGE_TOKEN = "EDGE_TOKEN"  # noqa: S105 the variable in Envoy's environment
+EDGE_TOKEN = "EDGE_TOKEN"  # noqa: S105 the variable in Envoy's environment # nosec B105
 LOCALHOST_ORIGINS = (r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",)
 
 

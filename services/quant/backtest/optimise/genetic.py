@@ -50,7 +50,7 @@ class GeneticSearch:
 
         self._space = space
         self._settings = settings
-        self._state = random.Random(settings.seed).getstate()
+        self._state = random.Random(settings.seed).getstate()  # nosec B311
         self._seen: set[Place] = set()
         self._parents: list[Any] = []
         self._tools = tools
@@ -85,7 +85,7 @@ class GeneticSearch:
     def _first(self) -> list[Place]:
         count = min(self._settings.population, self._space.size)
         with self._random():
-            return [self._space.place(number) for number in random.sample(range(self._space.size), count)]
+            return [self._space.place(number) for number in random.sample(range(self._space.size), count)]  # nosec B311
 
     def _children(self) -> list[Place]:
         count = min(self._settings.population, self._space.size - len(self._seen))
@@ -106,9 +106,9 @@ class GeneticSearch:
             return None
         for _ in range(self._TRIES):
             mother, father = (self._individual(one) for one in self._tools.selTournament(self._parents, 2, 3))
-            if random.random() < self._settings.crossover:
+            if random.random() < self._settings.crossover:  # nosec B311
                 self._tools.cxUniform(mother, father, 0.5)
-            if random.random() < self._settings.mutation or tuple(mother) in self._seen:
+            if random.random() < self._settings.mutation or tuple(mother) in self._seen:  # nosec B311
                 self._mutate(mother)
             if tuple(mother) not in self._seen:
                 return tuple(mother)
@@ -118,17 +118,17 @@ class GeneticSearch:
         """Move at least one parameter, by steps of its grid."""
         shape = self._space.shape
         free = [axis for axis, length in enumerate(shape) if length > 1]
-        moved = [axis for axis in free if random.random() < 1 / len(free)] or [random.choice(free)]
+        moved = [axis for axis in free if random.random() < 1 / len(free)] or [random.choice(free)]  # nosec B311
         for axis in moved:
-            if random.random() < self._FAR:
-                individual[axis] = random.randrange(shape[axis])
+            if random.random() < self._FAR:  # nosec B311
+                individual[axis] = random.randrange(shape[axis])  # nosec B311
             else:
-                step = random.choice((-2, -1, 1, 2))
+                step = random.choice((-2, -1, 1, 2))  # nosec B311
                 individual[axis] = min(max(individual[axis] + step, 0), shape[axis] - 1)
 
     def _newcomer(self, chosen: Mapping[Place, None]) -> Place:
         for _ in range(self._TRIES):
-            place = self._space.place(random.randrange(self._space.size))
+            place = self._space.place(random.randrange(self._space.size))  # nosec B311
             if place not in self._seen and place not in chosen:
                 return place
         return next(place for place in self._space.places() if place not in self._seen and place not in chosen)

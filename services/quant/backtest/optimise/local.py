@@ -112,7 +112,7 @@ class LocalWorkers:
         log = self._path / f"worker-{self._logs}.log"
         ours, theirs = Pipe()
         with theirs, log.open("wb") as output:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603  our own program # nosec B603
                 [sys.executable, "-P", "-m", f"{__package__}.worker", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,

@@ -49,7 +49,7 @@ def _partition(connection: sa.Connection, table: str, primary: str, unique: tupl
     op.execute(f"ALTER TABLE {table} RENAME TO {table}_whole")
     op.execute(f"CREATE TABLE {table} (LIKE {table}_whole INCLUDING DEFAULTS) PARTITION BY HASH (user_id)")
     make_partitions(connection, table, _COUNT)
-    op.execute(f"INSERT INTO {table} SELECT * FROM {table}_whole")  # noqa: S608
+    op.execute(f"INSERT INTO {table} SELECT * FROM {table}_whole")  # noqa: S608 # nosec B608
     op.execute(f"DROP TABLE {table}_whole")
     op.execute(f"ALTER TABLE {table} ADD PRIMARY KEY ({primary})")
     if unique is not None:
@@ -63,5 +63,5 @@ def _change_unique_key(connection: sa.Connection, table: str, before: str, now: 
     assert changed != definition, definition
     op.execute(f"ALTER TABLE {table} RENAME TO {table}_before")
     op.execute(changed)
-    op.execute(f"INSERT INTO {table} SELECT * FROM {table}_before")  # noqa: S608
+    op.execute(f"INSERT INTO {table} SELECT * FROM {table}_before")  # noqa: S608 # nosec B608
     op.execute(f"DROP TABLE {table}_before")
