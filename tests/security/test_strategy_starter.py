@@ -20,7 +20,7 @@ SCOPES = ["market:read", "trading:read", "trading:write"]
 
 
 @pytest.fixture
-async def p():
+async def p(both_databases):
     async with platform("auth", "user") as running:
         yield running
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from services.kernel.audit_trail.listing import Filter, list_page
 from services.kernel.audit_trail.verification import verify
@@ -133,3 +133,24 @@ async def test_filters_by_user_method_outcome_and_time(database):
     assert [e.user_id for e in await entries(database, until_ns=newest.time_ns)] == ["ann"]
     assert oldest.previous_hash == "00" * 32
     assert newest.previous_hash == oldest.hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit_records SET user_id = 'mallory'",
+        "UPDATE audit_records SET time_ns = time_ns + 1",
+        "UPDATE audit_records SET outcome = 'DENIED'",
+        "UPDATE audit_records SET hash = (SELECT hash FROM audit_records WHERE chain = :chain AND sequence = 1)",
+        "DELETE FROM audit_records",
+    ],
+)
+async def test_a_row_that_somebody_changes_in_the_database_is_named(database, change):
+    for number in range(4):
+        await write(database, f"user{number}", f"cup{number}")
+    assert (await verify(database, {}, [])).broken == []
+    chain = database.chain.name
+    async with database.repositories(lambda session: session)() as session:
+        await session.execute(text(f"{change} WHERE chain = :chain AND sequence = 3"), {"chain": chain})
+    broken = (await verify(database, {}, [])).broken[0]
+    assert (broken.chain, broken.sequence) == (chain, 3)
