@@ -34,8 +34,7 @@ class AuthApi(SecondFactorApi, rpc.AuthServiceServicer):
         feed: RevocationFeed,
         clock: Clock,
     ) -> None:
-        self._sessions = sessions
-        SecondFactorApi.__init__(self, second_factor, step_up, users)
+        SecondFactorApi.__init__(self, second_factor, step_up, users, sessions)
         self._step_up = step_up
         self._api_keys = api_keys
         self._keys = keys
@@ -115,7 +114,13 @@ class AuthApi(SecondFactorApi, rpc.AuthServiceServicer):
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, call: Call) -> pb.ExchangeTokenResponse:
         """A token to act for a user."""
         made = await self._sessions.exchange_token(
-            call.identity.service, request.user_id, request.scopes, request.session_id, request.api_key_id
+            call.identity.service,
+            request.user_id,
+            request.scopes,
+            request.session_id,
+            request.api_key_id,
+            request.account_id,
+            request.strategy_id,
         )
         return pb.ExchangeTokenResponse(access_token=made.access_token, expires_in=made.expires_in_s)
 

@@ -179,6 +179,10 @@ class SessionService:
         if not await self._end(user_id, only=session_id):
             raise NotFound("session", session_id)
 
+    async def end_others(self, user_id: str, session_id: str) -> None:
+        """End all of a user's sessions but this one, and refuse logins that are under way."""
+        await self.revoke_user_sessions(user_id, session_id, api_keys=False, second_factor=False)
+
     async def revoke_user_sessions(
         self, user_id: str, except_session_id: str, api_keys: bool, second_factor: bool
     ) -> None:
@@ -205,11 +209,19 @@ class SessionService:
             await self._second_factor.remove(user_id)
 
     async def exchange_token(
-        self, actor: str, user_id: str, scopes: Sequence[str], session_id: str = "", api_key_id: str = ""
+        self,
+        actor: str,
+        user_id: str,
+        scopes: Sequence[str],
+        session_id: str = "",
+        api_key_id: str = "",
+        account_id: str = "",
+        strategy_id: str = "",
     ) -> ExchangedToken:
         """A short-lived token by which a service acts for a user, with the scopes that the user's role has too.
 
-        With a session or a key it is theirs: it ends with them, and permits no more than the key.
+        With a session or a key it is theirs: it ends with them, and permits no more than the key. With an account it is
+        good for that one, and for a strategy.
         Raises: NotFound, AccountInactive, SessionRevoked, ApiKeyEnded, Denied when no scope is left.
         """
         # The watermark is read before the user: a user suspended in between has another one, and this token is revoked.
@@ -232,7 +244,8 @@ class SessionService:
             delegation_id, life_s = session_id, await self._lend_session(user_id, session_id)
         if not granted:
             raise Denied("the key has none of these permissions", permission=" ".join(scopes))
-        token, _ = self._mint.make(user, delegation_id, self._clock.now(), life_s, granted, actor)
+        now = self._clock.now()
+        token, _ = self._mint.make(user, delegation_id, now, life_s, granted, actor, account_id, strategy_id)
         return ExchangedToken(token, life_s)
 
     async def _lend_session(self, user_id: str, session_id: str) -> int:

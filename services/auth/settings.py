@@ -32,7 +32,7 @@ class AuthSettings(StoredSection):
         default=900,
         ge=30,
         le=86_400,
-        description="Time after the password was entered in which keys are made and e-mail and roles changed, seconds.",
+        description="Time after a password in which keys are made and e-mail, password and roles changed, seconds.",
     )
     second_factor: Literal["optional", "admin", "all"] = Field(
         default="optional",

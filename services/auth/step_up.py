@@ -57,6 +57,7 @@ class StepUp:
     async def require(self, user_id: str, session_id: str) -> None:
         """Raises StepUpRequired unless the password was entered lately in this session of the user's.
 
+        A password that was entered before the user had a second factor does not count: nobody asked for a code with it.
         API keys and services that act for a user have no session, and no password: they cannot at all.
         """
         life_s = self._settings.value.step_up_s
@@ -64,7 +65,9 @@ class StepUp:
             session = await auth.find_session(user_id, session_id) if session_id else None
         if session is None:
             raise StepUpRequired("log in with the password: without a session this cannot be done", remedy="login")
-        if session.auth_time + timedelta(seconds=life_s) <= self._clock.now():
+        since = await self._second_factor.enabled_since(user_id)
+        is_weak = since is not None and session.auth_time <= since
+        if is_weak or session.auth_time + timedelta(seconds=life_s) <= self._clock.now():
             raise StepUpRequired(remedy=REMEDY, max_age_s=life_s)
 
     async def confirm(self, caller: Identity, password: str, code: str, client: Client) -> datetime:

@@ -29,8 +29,11 @@ class AccessTokenMint:
         life_s: int,
         scopes: Iterable[str] | None = None,
         actor: str = "",
+        account_id: str = "",
+        strategy_id: str = "",
     ) -> tuple[str, datetime]:
-        """A token and when it ends; with `scopes` it permits no more than these. `actor` acts for the user with it."""
+        """A token and when it ends; with `scopes` it permits no more than these, and with `account_id` for that account
+        alone. `actor` acts for the user with it."""
         issued = int(now.timestamp())
         claims: dict[str, object] = {
             "iss": ISSUER,
@@ -46,6 +49,8 @@ class AccessTokenMint:
             claims["scope"] = " ".join(sorted(scopes))
         if actor:
             claims["act"] = {"sub": actor}  # RFC 8693 §4.1
+        if account_id:
+            claims |= {"account_id": account_id, "strategy_id": strategy_id}
         key = self._keys.signing_key(life_s)
         token = jwt.encode(claims, key.private, algorithm="EdDSA", headers={"kid": key.kid, "typ": "at+jwt"})
         return token, now + timedelta(seconds=life_s)

@@ -40,9 +40,8 @@ class UserApi(rpc.UserServiceServicer):
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
         """Changes the caller's password."""
-        await self._users.change_password(
-            call.user_id, request.user_id, request.old_password, request.new_password, call.identity.session_id
-        )
+        _ = call.user_id  # services have none
+        await self._users.change_password(call.identity, request.user_id, request.old_password, request.new_password)
         return pb.ChangePasswordResponse()
 
     async def VerifyEmail(self, request: pb.VerifyEmailRequest, call: Call) -> pb.VerifyEmailResponse:

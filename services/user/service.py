@@ -150,15 +150,15 @@ class UserService:
             await users.save(user, changed)
         return changed
 
-    async def change_password(
-        self, caller_id: str, user_id: str, old_password: str, new_password: str, session_id: str
-    ) -> None:
-        """Set the caller's own password; all sessions but `session_id` end.
+    async def change_password(self, caller: Identity, user_id: str, old_password: str, new_password: str) -> None:
+        """Set the caller's own password; all sessions but the caller's end, and all API keys.
 
-        Raises: NotFound for others', Invalid, InvalidCredentials for a wrong old one, TooManyPasswords,
-        ResourceExhausted after too many wrong ones.
+        One who knew the old password may have made keys; and the old password alone changes nothing where there is a
+        second factor. Raises: NotFound for others', Denied (STEP_UP_REQUIRED), Invalid, InvalidCredentials for a wrong
+        old one, TooManyPasswords, ResourceExhausted after too many wrong ones.
         """
-        owner_id = own(caller_id, user_id)
+        owner_id = own(caller.user_id, user_id)
+        await self._step_up.require(caller)
         if await self._wrong_changes.get(owner_id) >= self._settings.value.password_change_failures:
             raise ResourceExhausted("too many wrong passwords", retry_after_s=FAILURES_WINDOW_S)
         async with self._users.read() as users:
@@ -168,7 +168,7 @@ class UserService:
             await self._wrong_changes.add(owner_id)
             raise InvalidCredentials
         await self._wrong_changes.forget(owner_id)
-        ends = SessionRevocation(new_id(), owner_id, session_id)
+        ends = SessionRevocation(new_id(), owner_id, caller.session_id, api_keys=True)
         await self._set_password(owner_id, credentials.password_hash, new_password, ends)
 
     async def reset_password(self, username: str, new_password: str, *, second_factor: bool = False) -> User:

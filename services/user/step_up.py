@@ -1,4 +1,4 @@
-"""Step-up at auth: an e-mail address and a role are changed only a short while after the password was entered."""
+"""Step-up at auth: e-mail address, password and role are changed only a short while after the password was entered."""
 
 from typing import Any
 

@@ -52,6 +52,7 @@ def test_a_step_up_is_asked_for_and_given_by_rest_and_grpc(up: Running):
         for path, body in (
             ("/api/users/me", {"user": {"email": "thief@example.com"}}),
             (f"/api/users/{admin.user_id}/role", {"role": "user"}),
+            ("/api/users/me:changePassword", {"oldPassword": PASSWORD, "newPassword": "thiefs-Horse-10"}),
         ):
             client = admin if "role" in body else alice
             until(lambda client=client, path=path, body=body: refusal(client, path, body) == "STEP_UP_REQUIRED", 60, 2)
@@ -64,7 +65,8 @@ def test_a_step_up_is_asked_for_and_given_by_rest_and_grpc(up: Running):
 
 
 def refusal(client: Client, path: str, body: dict) -> str:
-    answer = client.put(path, body) if "role" in body else client.patch(path, body)
+    send = client.put if "role" in body else client.post if "newPassword" in body else client.patch
+    answer = send(path, body)
     return reason(answer) if answer.status_code != 200 else ""
 
 

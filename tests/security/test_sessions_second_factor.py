@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import grpc
 import jwt
 import pytest
 import pytest_asyncio
@@ -21,9 +22,12 @@ from services.auth.second_factor import totp
 from services.kernel.errors import Denied, FailedPrecondition, Unauthenticated
 from services.user.admin import user_admin
 from tests.auth.refusal import refused
-from tests.auth.session import refresh
+from tests.auth.session import is_dead, refresh
 from tests.harness import PASSWORD, Platform, User, platform
 from tests.security.late_clock import LateClock
+from tests.waiting import until
+
+NEW = "new-Horse-10"
 
 
 @pytest.fixture
@@ -64,6 +68,10 @@ async def enroll(user: User, clock: LateClock) -> tuple[App, list[str]]:
     app = App(enrolled.secret, clock)
     confirmed = await stub.ConfirmTotp(auth_pb2.ConfirmTotpRequest(code=app.code()))
     return app, list(confirmed.recovery_codes)
+
+
+def change_password(users: Any, old: str = PASSWORD) -> Any:
+    return users.ChangePassword(user_pb2.ChangePasswordRequest(user_id="me", old_password=old, new_password=NEW))
 
 
 @pytest.mark.parametrize(
@@ -123,8 +131,9 @@ async def test_a_stolen_token_neither_sets_a_second_factor_up_nor_takes_it_away(
     alice = await p.user("alice")
     app, codes = await enroll(alice, clock)
     stub = alice.stub(AuthServiceStub)
+    # In a session that was confirmed a moment ago too it takes a code.
+    await stub.ConfirmPassword(auth_pb2.ConfirmPasswordRequest(password=PASSWORD, code=app.next_code()))
     assert isinstance(await refused(stub.EnrollTotp(auth_pb2.EnrollTotpRequest())), FailedPrecondition)
-    # In a fresh session too it takes a code.
     wrong = stub.DisableTotp(auth_pb2.DisableTotpRequest(code="000000"))
     assert (await refused(wrong)).reason == Reason.INVALID_CREDENTIALS
     clock.advance(minutes=16)
@@ -167,9 +176,11 @@ async def test_an_administrator_of_whom_it_is_demanded_can_do_nothing_else_witho
         # Refreshing is no way round either.
         tokens = await refresh(p, tokens.refresh_token)
         assert tokens.must_enroll_second_factor
-        _, codes = await enroll(admin, clock)
+        app, codes = await enroll(admin, clock)
         tokens = await refresh(p, tokens.refresh_token)
         assert not tokens.must_enroll_second_factor
+        again = auth_pb2.ConfirmPasswordRequest(password=password, code=app.next_code())
+        await p.stub(AuthServiceStub, tokens.access_token).ConfirmPassword(again)
         full = p.stub(UserServiceStub, tokens.access_token)
         assert len((await full.ListUsers(user_pb2.ListUsersRequest())).users) == 2
         # What is demanded cannot be taken away again, and bob, of whom it is not, has all that he may.
@@ -179,9 +190,68 @@ async def test_an_administrator_of_whom_it_is_demanded_can_do_nothing_else_witho
         assert not (await login(p, "bob")).must_enroll_second_factor
 
 
+@pytest.mark.usefixtures("both_databases")
+async def test_what_began_with_the_password_alone_is_not_trusted_once_there_is_a_second_factor(
+    p: Platform, clock: LateClock
+):
+    alice = await p.user("alice")
+    thief = await login(p, "alice")  # has the password, and came before
+    app, _ = await enroll(alice, clock)
+    await until(lambda: is_dead(p, thief.access_token), timeout_s=5)
+    assert (await refused(refresh(p, thief.refresh_token))).reason in (
+        Reason.SESSION_REVOKED,
+        Reason.REFRESH_TOKEN_REUSED,
+    )
+    # The session that set it up goes on, and is trusted with more once a code was given in it.
+    auth, users = alice.stub(AuthServiceStub), alice.stub(UserServiceStub)
+    key = auth_pb2.CreateApiKeyRequest(display_name="k", scopes=["user:read"])
+    email = user_pb2.UpdateUserRequest(user_id="me", user=user_pb2.User(email="thief@example.com"))
+    for call in (auth.CreateApiKey(key), users.UpdateUser(email), change_password(users)):
+        assert (await refused(call)).reason == Reason.STEP_UP_REQUIRED
+    by_password = auth.ConfirmPassword(auth_pb2.ConfirmPasswordRequest(password=PASSWORD))
+    assert (await refused(by_password)).reason == Reason.SECOND_FACTOR_REQUIRED
+    await auth.ConfirmPassword(auth_pb2.ConfirmPasswordRequest(password=PASSWORD, code=app.next_code()))
+    assert (await auth.CreateApiKey(key)).secret
+
+
+async def test_a_stolen_token_and_the_password_change_no_password_without_the_second_factor(
+    p: Platform, clock: LateClock
+):
+    alice = await p.user("alice")
+    app, _ = await enroll(alice, clock)
+    auth, users = alice.stub(AuthServiceStub), alice.stub(UserServiceStub)
+    await auth.ConfirmPassword(auth_pb2.ConfirmPasswordRequest(password=PASSWORD, code=app.next_code()))
+    request = auth_pb2.CreateApiKeyRequest(display_name="k", scopes=["user:read", "user:write"])
+    key = await auth.CreateApiKey(request)
+    other = await login(p, "alice", app.next_code())
+    clock.advance(minutes=16)
+    by_key = p.stub(UserServiceStub, x_api_key=key.secret)
+    for stub in (users, p.stub(UserServiceStub, other.access_token), by_key):
+        assert (await refused(change_password(stub))).reason == Reason.STEP_UP_REQUIRED
+    # The owner does, and what others may have made or begun with the old one ends.
+    await auth.ConfirmPassword(auth_pb2.ConfirmPasswordRequest(password=PASSWORD, code=app.next_code()))
+    assert (await refused(change_password(users, old="wrong-Horse-9"))).reason == Reason.INVALID_CREDENTIALS
+    await change_password(users)
+    await until(lambda: is_dead(p, other.access_token), timeout_s=5)
+
+    async def key_is_dead() -> bool:
+        try:
+            await by_key.GetUser(user_pb2.GetUserRequest(user_id="me"))
+        except grpc.aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.UNAUTHENTICATED
+        return False
+
+    await until(key_is_dead, timeout_s=5)
+    assert not await is_dead(p, alice.token)
+    assert (await refused(login(p, "alice", app.next_code()))).reason == Reason.INVALID_CREDENTIALS
+    await login(p, "alice", app.next_code(), password=NEW)
+
+
 async def test_an_operator_recovers_who_lost_it_and_whatever_was_made_with_it_ends(p: Platform, clock: LateClock):
     alice = await p.user("alice")
-    await enroll(alice, clock)
+    app, _ = await enroll(alice, clock)
+    again = auth_pb2.ConfirmPasswordRequest(password=PASSWORD, code=app.next_code())
+    await alice.stub(AuthServiceStub).ConfirmPassword(again)
     request = auth_pb2.CreateApiKeyRequest(display_name="k", scopes=["user:read"])
     made = await alice.stub(AuthServiceStub).CreateApiKey(request)
     async with user_admin(p.folder, p.host.settings) as operator:

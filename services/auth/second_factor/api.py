@@ -4,6 +4,7 @@ from redfire.auth.v1 import auth_pb2 as pb
 
 from services.auth.second_factor import totp
 from services.auth.second_factor.service import SecondFactorService
+from services.auth.service import SessionService
 from services.auth.step_up import StepUp
 from services.auth.user_client import UserClient
 from services.kernel.errors import NotFound
@@ -13,7 +14,10 @@ from services.kernel.rpc.call import Call
 class SecondFactorApi:
     """The RPCs of AuthService about the second factor. All that changes it needs a recent password."""
 
-    def __init__(self, second_factor: SecondFactorService, step_up: StepUp, users: UserClient) -> None:
+    def __init__(
+        self, second_factor: SecondFactorService, step_up: StepUp, users: UserClient, sessions: SessionService
+    ) -> None:
+        self._sessions = sessions
         self._second_factor = second_factor
         self._recent_password = step_up
         self._users = users
@@ -39,6 +43,8 @@ class SecondFactorApi:
         """Has the secret count."""
         await self._recent_password.require_of(call.identity)
         codes = await self._second_factor.confirm(call.user_id, request.code)
+        # What began with the password alone ends. This session goes on, and proves itself anew at its next step-up.
+        await self._sessions.end_others(call.user_id, call.identity.session_id)
         return pb.ConfirmTotpResponse(recovery_codes=codes)
 
     async def CreateRecoveryCodes(

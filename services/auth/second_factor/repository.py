@@ -12,11 +12,16 @@ from services.auth.models import RecoveryCodeRow, SecondFactorRow
 
 @dataclass(frozen=True, slots=True)
 class SecondFactor:
-    """A user's authenticator app; it counts once it is confirmed."""
+    """A user's authenticator app; it counts from `confirm_time` on."""
 
     sealed_secret: str = field(repr=False)
     create_time: datetime
-    confirmed: bool
+    confirm_time: datetime | None
+
+    @property
+    def confirmed(self) -> bool:
+        """True when it counts."""
+        return self.confirm_time is not None
 
 
 class SecondFactorRepository:
@@ -28,7 +33,7 @@ class SecondFactorRepository:
     async def find(self, user_id: str) -> SecondFactor | None:
         """The user's second factor, confirmed or not."""
         row = await self._session.get(SecondFactorRow, user_id)
-        return SecondFactor(row.sealed_secret, row.create_time, row.confirm_time is not None) if row else None
+        return SecondFactor(row.sealed_secret, row.create_time, row.confirm_time) if row else None
 
     async def begin(self, user_id: str, sealed_secret: str, now: datetime) -> None:
         """Write one that is not confirmed, in the place of another such one."""

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from redfire.reasons import Reason
 
@@ -76,6 +76,11 @@ class SecondFactorService:
     async def is_enabled(self, user_id: str) -> bool:
         """Test for a second factor that counts."""
         return (await self._confirmed(user_id)) is not None
+
+    async def enabled_since(self, user_id: str) -> datetime | None:
+        """The time from which the second factor counts; None where there is none."""
+        factor = await self._confirmed(user_id)
+        return None if factor is None else factor.confirm_time
 
     async def recovery_codes_left(self, user_id: str) -> int:
         """Number of recovery codes that are not used yet."""

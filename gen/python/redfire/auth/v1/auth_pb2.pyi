@@ -319,16 +319,20 @@ class Revocation(_message.Message):
     def __init__(self, id: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ExchangeTokenRequest(_message.Message):
-    __slots__ = ("user_id", "scopes", "session_id", "api_key_id")
+    __slots__ = ("user_id", "scopes", "session_id", "api_key_id", "account_id", "strategy_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     scopes: _containers.RepeatedScalarFieldContainer[str]
     session_id: str
     api_key_id: str
-    def __init__(self, user_id: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., session_id: _Optional[str] = ..., api_key_id: _Optional[str] = ...) -> None: ...
+    account_id: str
+    strategy_id: str
+    def __init__(self, user_id: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., session_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., account_id: _Optional[str] = ..., strategy_id: _Optional[str] = ...) -> None: ...
 
 class ExchangeTokenResponse(_message.Message):
     __slots__ = ("access_token", "expires_in")

@@ -166,8 +166,8 @@ class AuthServiceServicer:
 
     def ConfirmPassword(self, request, context):
         """Proves by the password, and the second factor where there is one, that it is the user who uses the session. For a while after
-        this or a login the user may make API keys, change the e-mail address, set roles and set up the second factor; without it
-        these are PERMISSION_DENIED (STEP_UP_REQUIRED).
+        this or a login the user may make API keys, change the e-mail address and the password, set roles and set up the second factor;
+        without it these are PERMISSION_DENIED (STEP_UP_REQUIRED). What was entered before there was a second factor does not count.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,8 +203,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmTotp(self, request, context):
-        """Proves that the app has the secret. From now on logins need its codes; recovery codes are shown this once. Tokens that were
-        limited for want of a second factor are full after the next RefreshToken.
+        """Proves that the app has the secret. From now on logins and ConfirmPassword need its codes; recovery codes are shown this once.
+        All other sessions end. Tokens that were limited for want of a second factor are full after the next RefreshToken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -118,7 +118,8 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ChangePassword(self, request, context):
-        """Changes the caller's own password. All other sessions end.
+        """Changes the caller's own password. All other sessions end, and all API keys: one who knew the old password may have made some.
+        Besides the old password it needs a recent one with the second factor, where there is one (STEP_UP_REQUIRED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
