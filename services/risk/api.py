@@ -13,13 +13,15 @@ from services.kernel.streams import End
 from services.risk import convert
 from services.risk.domain.risk_event import RiskEvent
 from services.risk.service import RiskService
+from services.risk.setting_service import SettingService
 
 
 class RiskApi(rpc.RiskServiceServicer):
     """RiskService of the contract."""
 
-    def __init__(self, risk: RiskService, clock: Clock) -> None:
+    def __init__(self, risk: RiskService, settings: SettingService, clock: Clock) -> None:
         self._risk = risk
+        self._settings = settings
         self._clock = clock
 
     async def CheckOrder(self, request: pb.CheckOrderRequest, call: Call) -> pb.CheckOrderResponse:
@@ -37,15 +39,15 @@ class RiskApi(rpc.RiskServiceServicer):
         return pb.ReleaseOrdersResponse()
 
     async def GetLimits(self, request: pb.GetLimitsRequest, call: Call) -> pb.GetLimitsResponse:
-        """The limits of an account."""
-        account_id, limits = await self._risk.get_limits(call.identity, request.account_id)
-        return pb.GetLimitsResponse(limits=convert.limits_to_pb(limits), account_id=account_id)
+        """The limits of an account or a user."""
+        key, limits = await self._settings.get_limits(call.identity, request.account_id, request.user_id)
+        return pb.GetLimitsResponse(limits=convert.limits_to_pb(limits), **convert.subject_to_fields(key))
 
     async def UpdateLimits(self, request: pb.UpdateLimitsRequest, call: Call) -> pb.UpdateLimitsResponse:
         """Changes limits."""
         changes = convert.limits_from_pb(request.limits)
-        account_id, limits = await self._risk.update_limits(call.identity, request.account_id, changes)
-        return pb.UpdateLimitsResponse(limits=convert.limits_to_pb(limits), account_id=account_id)
+        key, limits = await self._settings.update_limits(call.identity, request.account_id, changes, request.user_id)
+        return pb.UpdateLimitsResponse(limits=convert.limits_to_pb(limits), **convert.subject_to_fields(key))
 
     async def GetExposure(self, request: pb.GetExposureRequest, call: Call) -> pb.GetExposureResponse:
         """The exposure of an account."""
@@ -54,21 +56,23 @@ class RiskApi(rpc.RiskServiceServicer):
 
     async def GetTradingState(self, request: pb.GetTradingStateRequest, call: Call) -> pb.GetTradingStateResponse:
         """The trading state in force."""
-        view = await self._risk.get_trading_state(call.identity, request.account_id)
+        view = await self._settings.get_trading_state(call.identity, request.account_id, request.user_id)
         return pb.GetTradingStateResponse(
             state=convert.state_to_pb(view.state),
             reason=view.reason,
             global_state=convert.state_to_pb(view.global_state),
             account_state=convert.state_to_pb(view.account_state),
-            account_id=view.account_id,
+            **convert.subject_to_fields(view.subject),
         )
 
     async def SetTradingState(self, request: pb.SetTradingStateRequest, call: Call) -> pb.SetTradingStateResponse:
         """Sets the trading state."""
-        account_id, state = await self._risk.set_trading_state(
-            call.identity, request.account_id, TradingState(request.state), request.reason
+        view = await self._settings.set_trading_state(
+            call.identity, request.account_id, TradingState(request.state), request.reason, request.user_id
         )
-        return pb.SetTradingStateResponse(state=convert.state_to_pb(state), account_id=account_id)
+        return pb.SetTradingStateResponse(
+            state=convert.state_to_pb(view.state), **convert.subject_to_fields(view.subject)
+        )
 
     async def ListRiskEvents(self, request: pb.ListRiskEventsRequest, call: Call) -> pb.ListRiskEventsResponse:
         """Lists risk events, newest first."""

@@ -13,9 +13,11 @@ from services.kernel.decimals import plain
 from services.kernel.runtime.service_context import ServiceContext
 from services.quant.calendar import Calendar
 from services.risk import models
+from services.risk.account_lookup import AccountLookup
 from services.risk.api import RiskApi
 from services.risk.currency_rates import CurrencyRates
 from services.risk.domain.account_exposure import AccountExposure
+from services.risk.domain.account_key import AccountKey
 from services.risk.domain.limits import NO_CHANGES, AccountLimits
 from services.risk.domain.market_status import MarketStatus
 from services.risk.domain.portfolio import Portfolio
@@ -25,8 +27,9 @@ from services.risk.peers.halt_enforcer import HaltEnforcer
 from services.risk.peers.price_feed import PriceFeed
 from services.risk.peers.shard_feed import ShardFeed
 from services.risk.peers.trading_feed import TradingFeed
-from services.risk.repository import AccountKey, RiskRepository, Upserts
+from services.risk.repository import RiskRepository, Upserts
 from services.risk.service import RiskService
+from services.risk.setting_service import SettingService
 from services.risk.settings import RiskSettings
 from services.risk.state.checkpointer import Checkpointer
 from services.risk.state.outbox import limits_changed, state_changed
@@ -77,7 +80,7 @@ def bind(context: ServiceContext) -> None:
             await repository.add_event(outbox, state_changed(outbox, account_id, account_states))
 
     def apply_limits(account: AccountKey, values: Sequence[AccountLimits]) -> None:
-        portfolio.set_limits(account.account_id, values)
+        portfolio.set_limits(account.user_id, account.account_id, values)
 
     limit_store = SettingStore(NO_CHANGES, write_limits, apply_limits)
     state_store = SettingStore(NO_STATES, write_states, states.put)
@@ -109,20 +112,12 @@ def bind(context: ServiceContext) -> None:
         checkpointer.save_soon()
 
     portfolio.on_loss_reached(record_loss)
+    lookup = AccountLookup(repositories, portfolio, feed, settings, shards)
     risk = RiskService(
-        repositories,
-        portfolio,
-        states,
-        limit_store,
-        state_store,
-        counts,
-        feed,
-        prices,
-        enforcer,
-        event_log,
-        settings,
-        context.clock,
-        shards,
+        repositories, portfolio, states, counts, feed, prices, event_log, settings, context.clock, lookup
+    )
+    setting_service = SettingService(
+        lookup, portfolio, states, limit_store, state_store, enforcer, event_log, context.clock
     )
 
     def apply_defaults(changed: RiskSettings) -> None:
@@ -132,7 +127,7 @@ def bind(context: ServiceContext) -> None:
             event_log.observe(None, "default limits were changed", defaults.to_document())
 
     settings.on_change(apply_defaults)
-    context.serve(RiskApi(risk, context.clock))
+    context.serve(RiskApi(risk, setting_service, context.clock))
     context.on_start(checkpointer.load)
     context.background("prices", prices.run)
     context.background("trading", feed.run)

@@ -11,6 +11,7 @@ from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2 as pb
 
 from services.kernel.decimals import from_text, plain, to_text
+from services.risk.domain.account_key import AccountKey
 from services.risk.domain.exposure_view import ExposureView, SymbolExposure
 from services.risk.domain.limits import COUNTS, NAMES, Limits, SelfTradePrevention
 from services.risk.domain.order import OrderCandidate, number
@@ -137,6 +138,11 @@ def event_to_pb(event: RiskEvent) -> pb.RiskEvent:
 def reason_to_pb(reason: Reason) -> error_reason_pb2.ErrorReason:
     """The contract's number of a reason."""
     return cast(error_reason_pb2.ErrorReason, error_reason_pb2.ErrorReason.Value(reason.value))
+
+
+def subject_to_fields(key: AccountKey) -> dict[str, str]:
+    """The fields of an answer that name the account or the user that limits or a state are of."""
+    return {"user_id": key.user_id} if key.is_user else {"account_id": key.account_id}
 
 
 def state_to_pb(state: TradingState) -> common_pb2.TradingState:

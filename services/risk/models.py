@@ -16,7 +16,7 @@ class Base(DeclarativeBase):
 
 
 class LimitsRow(Base):
-    """Limits of one account that differ from the defaults."""
+    """Limits of one account that differ from the defaults, or of a user, where both ids are the user's."""
 
     __tablename__ = "account_limits"
 
@@ -24,10 +24,13 @@ class LimitsRow(Base):
     account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
     granted: Mapped[dict[str, str]] = mapped_column(JsonDocument)
     own: Mapped[dict[str, str]] = mapped_column(JsonDocument)
+    # Since when an administrator limits it, nanoseconds: accounts that its user opened later have these limits, too.
+    # 0: not known, or never.
+    granted_time_ns: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class StateRow(Base):
-    """The trading state of an account, or of everybody when both ids are empty.
+    """The trading state of an account, or of everybody when both ids are empty, or of a user when both are the user's.
 
     Of an account there may be two: its owner's, and an administrator's, which has no user_id.
     """

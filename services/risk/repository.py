@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.kernel.data.writes import TableWrite, write_rows
 from services.kernel.events.outbox import Outbox
 from services.risk import models
+from services.risk.domain.account_key import AccountKey
 from services.risk.domain.daily import DailyPnl
 from services.risk.domain.day_counts import CountRow, FeedPosition
 from services.risk.domain.limits import AccountLimits, Limits
@@ -33,13 +34,6 @@ class Upserts(NamedTuple):
     feed: TableWrite
 
 
-class AccountKey(NamedTuple):
-    """An account and whose it is."""
-
-    user_id: str
-    account_id: str
-
-
 class RiskRepository:
     """All reads and writes of the risk database."""
 
@@ -51,7 +45,7 @@ class RiskRepository:
         """Limits that differ from the defaults, by account."""
         return {
             AccountKey(row.user_id, row.account_id): AccountLimits(
-                Limits.from_document(row.granted), Limits.from_document(row.own)
+                Limits.from_document(row.granted), Limits.from_document(row.own), row.granted_time_ns or 0
             )
             for row in await self._session.scalars(select(LimitsRow))
         }
@@ -63,6 +57,7 @@ class RiskRepository:
             account_id=account.account_id,
             granted=limits.granted.to_document(),
             own=limits.own.to_document(),
+            granted_time_ns=limits.granted_time_ns,
         )
         await self._session.merge(row)
         await self._note_change()
@@ -92,7 +87,7 @@ class RiskRepository:
         """Keep the states of an account instead of those before."""
         await self._session.execute(delete(StateRow).where(StateRow.account_id == account_id))
         if states.admin is not None:
-            self._session.add(_state_row("", states.admin))
+            self._session.add(_state_row(account_id if states.admin.of_user else "", states.admin))
         if states.owner is not None:
             self._session.add(_state_row(states.owner.user_id, states.owner))
         await self._note_change()
@@ -104,6 +99,10 @@ class RiskRepository:
     async def find_owner(self, account_id: str) -> str:
         """The user id of an account's owner; empty where it is not known."""
         return await self._session.scalar(select(DayRow.user_id).where(DayRow.account_id == account_id).limit(1)) or ""
+
+    async def is_user_known(self, user_id: str) -> bool:
+        """Return true when the user has or had an account."""
+        return await self._session.scalar(select(DayRow.user_id).where(DayRow.user_id == user_id).limit(1)) is not None
 
     async def list_days(self, users: Collection[str] | None = None) -> list[DailyPnl]:
         """The days of all accounts, or of these users'."""

@@ -1,101 +1,65 @@
-"""Rules of risk: who may see and change what, and the check that every order passes."""
+"""Rules of risk: the check that every order passes, exposure, and events."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from decimal import Decimal
 
 from redfire.enums import TradingState
 from redfire.reasons import Reason
 
-from services.kernel.audit.draft import describe
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.decimals import plain
-from services.kernel.errors import Denied, NotFound, ShardMoved, Unavailable
 from services.kernel.identity.identity import Identity
 from services.kernel.paging import Page, PageResult
 from services.kernel.runtime.live_settings import LiveSettings
-from services.kernel.shards.ownership import Ownership, shard_of
 from services.kernel.streams import End
+from services.risk.account_lookup import AccountLookup, RiskUnavailable
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.check import Circumstances, Growth, growth_of, max_quantity, violations
 from services.risk.domain.exposure_view import ExposureView, view_exposure
-from services.risk.domain.limits import AccountLimits, Limits
+from services.risk.domain.limits import NO_LIMITS
 from services.risk.domain.order import OrderCandidate
 from services.risk.domain.portfolio import Portfolio
 from services.risk.domain.programme import cancel_violations, crossed
 from services.risk.domain.risk_event import RiskEvent
 from services.risk.domain.shard_counts import ShardCounts
-from services.risk.domain.trading_state import EVERYBODY, AccountStates, StateSetting, TradingStates
+from services.risk.domain.trading_state import TradingStates
+from services.risk.domain.user_limits import UserExposure
 from services.risk.domain.violation import PASSED, Verdict, Violation
-from services.risk.peers.halt_enforcer import HaltEnforcer
 from services.risk.peers.price_feed import PriceFeed
 from services.risk.peers.trading_feed import TradingFeed
-from services.risk.repository import AccountKey, RiskRepository
+from services.risk.repository import RiskRepository
 from services.risk.settings import RiskSettings
 from services.risk.state.risk_event_log import RiskEventLog
-from services.risk.state.setting_store import SettingStore
 
-K = TypeVar("K", bound=Hashable)
-T = TypeVar("T")
-# A caller that has it sees and changes every account's limits and state.
-RISK_WRITE = "risk:write"
 _OF_POSITIONS_PRICES = frozenset({Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL, Reason.RISK_LIMIT_MAX_DAILY_LOSS})
-_STATE_REASONS = {
-    TradingState.ACTIVE: None,
-    TradingState.REDUCING: Reason.REDUCE_ONLY,
-    TradingState.HALTED: Reason.TRADING_HALTED,
-}
-
-
-class RiskUnavailable(Unavailable):
-    """Risk does not know what trading knows; only orders that reduce exposure can be let through."""
-
-    reason = Reason.RISK_UNAVAILABLE
-
-
-@dataclass(frozen=True, slots=True)
-class StateView:
-    """The state in force with its reason, and the two that it comes from."""
-
-    account_id: str
-    state: TradingState
-    reason: str
-    global_state: TradingState
-    account_state: TradingState
 
 
 class RiskService:
-    """Checks orders in memory; tighter limits and states count at once, looser ones when they are written."""
+    """Checks orders in memory."""
 
     def __init__(
         self,
         repositories: Repositories[RiskRepository],
         portfolio: Portfolio,
         states: TradingStates,
-        limit_store: SettingStore[AccountKey, AccountLimits],
-        state_store: SettingStore[str, AccountStates],
         counts: ShardCounts,
         feed: TradingFeed,
         prices: PriceFeed,
-        enforcer: HaltEnforcer,
         event_log: RiskEventLog,
         settings: LiveSettings[RiskSettings],
         clock: Clock,
-        shards: Ownership,
+        lookup: AccountLookup,
     ) -> None:
-        self._shards = shards
+        self._lookup = lookup
         self._repositories = repositories
         self._portfolio = portfolio
         self._states = states
-        self._limit_store = limit_store
-        self._state_store = state_store
         self._counts = counts
         self._feed = feed
         self._prices = prices
-        self._enforcer = enforcer
         self._event_log = event_log
         self._settings = settings
         self._clock = clock
@@ -109,17 +73,17 @@ class RiskService:
             raise RiskUnavailable
         account, now = self._prepare(candidate)
         growth = growth_of(account, candidate)
-        refusals = list(violations(account, candidate, now, growth))
+        refusals = self._violations(account, candidate, now, growth)
         if refusals and any(violation.reason is Reason.NO_LIQUIDITY for violation in refusals):
             # The first order of an instrument: its price has not come by itself yet.
             await self._prices.fetch(candidate.symbol)
             account, now = self._prepare(candidate)
             growth = growth_of(account, candidate)
-            refusals = list(violations(account, candidate, now, growth))
+            refusals = self._violations(account, candidate, now, growth)
         if candidate.dry_run or refusals:
             last = self._portfolio.prices.view(account.market, candidate.symbol, now.now)
             if candidate.dry_run:
-                return Verdict(refusals, max_quantity(account, candidate, now, refusals), now.crossed, last)
+                return Verdict(refusals, self._max_quantity(account, candidate, now, refusals), now.crossed, last)
             refusals = self._with_prices(account, refusals, now.now)
             self._record_refusal(candidate, refusals)
             return Verdict(refusals, last=last)
@@ -175,89 +139,19 @@ class RiskService:
         if candidate.order_id not in account.orders or leaves > 0 or notional > 0:
             account.reserve(candidate, leaves, notional, until, key)
 
-    async def get_limits(self, caller: Identity, account_id: str) -> tuple[str, Limits]:
-        """The account and the limits in force. Raises NotFound."""
-        key = await self._key(caller, account_id)
-        return key.account_id, self._portfolio.limits_of(key.account_id)
-
-    async def update_limits(self, caller: Identity, account_id: str, changes: Limits) -> tuple[str, Limits]:
-        """Change the limits that are given; what is stricter counts at once.
-
-        Raises NotFound, LimitLoosened, and NotDurable; its `in_force` gives whether it counts all the same.
-        """
-        key, grants = await self._key(caller, account_id), caller.has(RISK_WRITE)
-        before, defaults = self._limit_store.latest(key), self._portfolio.defaults
-        if not grants:
-            before.require_tighter(changes, defaults)
-
-        def change(limits: AccountLimits) -> AccountLimits:
-            return limits.granting(changes) if grants else limits.owning(changes)
-
-        def record() -> None:
-            changed = {**changes.to_document(), "updated_by": caller.user_id or caller.service}
-            self._event_log.record(key.user_id, key.account_id, None, "limits were changed", changed)
-
-        old, new = before.in_force(defaults), change(before).in_force(defaults)
-        describe(f"risk/limits/{key.account_id}", before=old.to_document(), after=new.to_document())
-        if change(before) != before or not self._limit_store.is_written(key):
-            present = before.in_force(defaults)
-            loosens = present.strictest(change(before).in_force(defaults)) == present
-            await self._change(self._limit_store, key, change, record, loosens=loosens)
-        return key.account_id, self._portfolio.limits_of(key.account_id)
-
     async def get_exposure(self, caller: Identity, account_id: str) -> ExposureView:
         """The exposure of an account. Raises NotFound."""
-        account = await self._account(caller, account_id)
+        account = await self._lookup.account(caller, account_id)
         now = self._clock.monotonic()
         account.expire(now)
         return view_exposure(self._portfolio, account, now)
-
-    async def get_trading_state(self, caller: Identity, account_id: str) -> StateView:
-        """The state in force. Raises NotFound. An administrator without an account sees everybody's."""
-        if not account_id:
-            self._require_here(caller.user_id)
-        if not account_id and caller.has(RISK_WRITE) and self._portfolio.find_first(caller.user_id) is None:
-            account_id = EVERYBODY
-        else:
-            account_id = (await self._key(caller, account_id)).account_id
-        state, reason = self._states.in_force(account_id)
-        return StateView(account_id, state, reason, self._states.of(EVERYBODY), self._states.of(account_id))
-
-    async def set_trading_state(
-        self, caller: Identity, account_id: str, state: TradingState, reason: str
-    ) -> tuple[str, TradingState]:
-        """Set the state of an account, or of everybody; answer the one in force. Raises NotFound, Denied."""
-        owner = ""
-        if account_id or not caller.has(RISK_WRITE):
-            owner, account_id = await self._key(caller, account_id)
-        by, grants = caller.user_id or caller.service, caller.has(RISK_WRITE)
-        setting = StateSetting(account_id, owner, state, reason, by, self._clock.now())
-        before = self._state_store.latest(account_id)
-        if not grants and before.admin is not None and state < before.admin.state:
-            raise Denied("this state was set by an administrator, who alone may loosen it", permission=RISK_WRITE)
-
-        def change(states: AccountStates) -> AccountStates:
-            # An administrator's state counts whatever the owner chose before.
-            return AccountStates(admin=setting) if grants else replace(states, owner=setting)
-
-        def record() -> None:
-            message, numbers = f"trading state {state.name}: {reason}", {"state": state.name, "updated_by": by}
-            self._event_log.record(owner, account_id, _STATE_REASONS[state], message, numbers)
-
-        described = {"state": state.name, "reason": reason}
-        describe(f"risk/state/{account_id}", before={"state": before.state.name}, after=described)
-        loosens = change(before).state < before.state
-        # It looks at the states when this has changed them and waits for the database.
-        self._enforcer.begin(account_id)
-        await self._change(self._state_store, account_id, change, record, loosens=loosens)
-        return account_id, self._states.in_force(account_id)[0]
 
     async def list_risk_events(
         self, caller: Identity, account_id: str, start: datetime | None, end: datetime | None, page: Page
     ) -> PageResult[RiskEvent]:
         """Events newest first. Raises NotFound for an account that is not the caller's."""
         if account_id:
-            await self._key(caller, account_id)
+            await self._lookup.key(caller, account_id)
         before = str(page.after[0]) if page.after else None
         async with self._repositories.read() as repository:
             events = await repository.list_events(caller.user_id, account_id, start, end, before, page.size + 1)
@@ -268,7 +162,7 @@ class RiskService:
     ) -> AsyncIterator[RiskEvent | End | None]:
         """Events as they happen; None where nothing happened for a while. Raises NotFound."""
         if account_id:
-            await self._account(caller, account_id)
+            await self._lookup.account(caller, account_id)
         heartbeat_s = heartbeat_s or self._settings.value.heartbeat_s
         async for item in self._event_log.follow(caller.user_id, account_id, heartbeat_s):
             yield item
@@ -284,7 +178,7 @@ class RiskService:
         if prices.unsized or not candidate.contract_size or candidate.symbol not in prices.used:
             unsized = self._size(account, candidate)
         account.expire(now)
-        state, state_reason = self._states.in_force(candidate.account_id)
+        state, state_reason = self._state_of(account)
         lost = self._portfolio.loss_reached(account)
         unconfirmed_s = prices.unconfirmed_s(account.market, candidate.symbol, now)
         stale, most_s = "", self._settings.value.max_price_age_s
@@ -310,6 +204,41 @@ class RiskService:
             circumstances.counts = counts.of(account.account_id, candidate.symbol, self._clock.now_ns())
             circumstances.crossed = crossed(account, candidate)
         return account, circumstances
+
+    def _state_of(self, account: AccountExposure) -> tuple[TradingState, str]:
+        if not self._states.restricts_users:
+            return self._states.in_force(account.account_id)
+        # One that trading has not sent yet is being opened.
+        opened_ns = account.create_time_ns or self._clock.now_ns()
+        siblings = self._portfolio.siblings(account)
+        return self._states.in_force(account.account_id, account.user_id, siblings, opened_ns)
+
+    def _violations(
+        self, account: AccountExposure, candidate: OrderCandidate, now: Circumstances, growth: Growth
+    ) -> list[Violation]:
+        refusals = list(violations(account, candidate, now, growth))
+        if (user := self._user_of(account)) is not None:
+            known = {violation.reason for violation in refusals}
+            more = user.violations(account, candidate, growth, now.now)
+            refusals += [violation for violation in more if violation.reason not in known]
+        return refusals
+
+    def _max_quantity(
+        self, account: AccountExposure, candidate: OrderCandidate, now: Circumstances, refusals: Sequence[Violation]
+    ) -> Decimal | None:
+        most = max_quantity(account, candidate, now, refusals)
+        together = None if (user := self._user_of(account)) is None else user.max_quantity(candidate)
+        return together if most is None or (together is not None and together < most) else most
+
+    def _user_of(self, account: AccountExposure) -> UserExposure | None:
+        """The accounts of a user together, where an administrator limits these."""
+        limits = self._portfolio.limits_of_user(account.user_id)
+        if limits is NO_LIMITS:
+            return None
+        accounts = {one.account_id: one for one in (*self._portfolio.owned_by(account.user_id), account)}
+        for one in accounts.values():
+            one.expire(self._clock.monotonic())
+        return UserExposure(limits, list(accounts.values()), self._portfolio.gross_notional, self._portfolio.daily_pnl)
 
     def _size(self, account: AccountExposure, candidate: OrderCandidate) -> str:
         """A symbol whose contract size would have to be known. Sizes that trading knows, risk knows from now on."""
@@ -337,59 +266,3 @@ class RiskService:
             self._event_log.record(
                 candidate.user_id, candidate.account_id, violation.reason, violation.message, metadata
             )
-
-    async def _key(self, caller: Identity, account_id: str) -> AccountKey:
-        """An account of the caller's, or for an administrator one that another replica serves. Raises NotFound."""
-        if account_id and caller.has(RISK_WRITE) and self._find(caller, account_id) is None:
-            async with self._repositories.read() as repository:
-                if owner := await repository.find_owner(account_id):
-                    return AccountKey(owner, account_id)
-        account = await self._account(caller, account_id)
-        return AccountKey(account.user_id, account.account_id)
-
-    async def _account(self, caller: Identity, account_id: str) -> AccountExposure:
-        """An account of the caller's, the first when the id is empty; waits a little for one that is being opened.
-
-        Raises NotFound, and ShardMoved where another replica serves the account's user.
-        """
-        if (known := self._find(caller, account_id)) is not None:
-            return known
-        owner = ""
-        if account_id and caller.has(RISK_WRITE):
-            async with self._repositories.read() as repository:
-                owner = await repository.find_owner(account_id)
-        self._require_here(owner or caller.user_id)
-        try:
-            async with asyncio.timeout(self._settings.value.account_wait_s):
-                while (account := self._find(caller, account_id)) is None:
-                    await self._portfolio.arrival()
-        except TimeoutError:
-            if not self._feed.complete:
-                raise RiskUnavailable("accounts are not known yet") from None
-            raise NotFound("account", account_id) from None
-        return account
-
-    def _require_here(self, user_id: str) -> None:
-        """Raises ShardMoved where another replica serves a user."""
-        shard = shard_of(user_id)
-        if user_id and self._shards.is_shared and self._shards.owns(shard) is None:
-            raise ShardMoved(shard=shard)
-
-    def _find(self, caller: Identity, account_id: str) -> AccountExposure | None:
-        if not account_id:
-            return self._portfolio.find_first(caller.user_id)
-        account = self._portfolio.find(account_id)
-        if account is None or account.provisional or not (caller.has(RISK_WRITE) or account.user_id == caller.user_id):
-            return None
-        return account
-
-    @staticmethod
-    async def _change(
-        store: SettingStore[K, T], key: K, change: Callable[[T], T], record: Callable[[], None], *, loosens: bool
-    ) -> None:
-        """Change a setting, and record it when it counts: at once, or only when it is written."""
-        if not loosens:
-            record()
-        await store.change(key, change, loosens=loosens)
-        if loosens:
-            record()

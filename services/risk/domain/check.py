@@ -114,7 +114,7 @@ def violations(
         yield from above(Reason.RISK_LIMIT_MAX_ORDER_NOTIONAL, limits.max_order_notional, candidate.notional)
     # A stop that triggers adds nothing to what was counted when it was accepted; positions and limits may have changed.
     if candidate.opens and (growth.leaves > 0 or candidate.triggered) and limits.max_position_quantity is not None:
-        value = _position_with_orders(account, candidate) + growth.leaves
+        value = position_with_orders(account, candidate) + growth.leaves
         yield from above(Reason.RISK_LIMIT_MAX_POSITION_QUANTITY, limits.max_position_quantity, value)
     if candidate.opens and (growth.notional > 0 or candidate.triggered) and limits.max_gross_notional is not None:
         value = now.gross_notional + account.pending_notional + growth.notional
@@ -176,14 +176,15 @@ def max_quantity(
     if limits.max_order_notional is not None and worth:
         most.append(limits.max_order_notional / worth)
     if candidate.opens and limits.max_position_quantity is not None:
-        most.append(limits.max_position_quantity - _position_with_orders(account, candidate))
+        most.append(limits.max_position_quantity - position_with_orders(account, candidate))
     if candidate.opens and limits.max_gross_notional is not None and worth:
         most.append((limits.max_gross_notional - now.gross_notional - account.pending_notional) / worth)
     bounds = [bound for bound in most if bound is not None]
     return max(ZERO, min(bounds)).quantize(_STEP, ROUND_DOWN) if bounds else None
 
 
-def _position_with_orders(account: AccountExposure, candidate: OrderCandidate) -> Decimal:
+def position_with_orders(account: AccountExposure, candidate: OrderCandidate) -> Decimal:
+    """Contracts that an account has on the order's side, with the open orders that would add to them."""
     side = candidate.symbol, candidate.buys
     position = account.positions.get(side)
     return (position.quantity if position else ZERO) + account.pending.get(side, ZERO)

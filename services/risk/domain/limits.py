@@ -1,9 +1,10 @@
 """Limits of an account: the defaults, what administrators granted instead, and what the owner tightened."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from enum import IntEnum
+from functools import reduce
 from typing import Any
 
 from redfire.reasons import Reason
@@ -92,10 +93,15 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class AccountLimits:
-    """Limits of one account besides the defaults. `granted` replaces a default, `own` tightens what comes of it."""
+    """Limits of one account besides the defaults. `granted` replaces a default, `own` tightens what comes of it.
+
+    Of a user there are granted ones only, which tighten what each account has. `granted_time_ns` is since when an
+    administrator limits the account: what its user opened later has what is granted here, where that is stricter.
+    """
 
     granted: Limits = NO_LIMITS
     own: Limits = NO_LIMITS
+    granted_time_ns: int = 0
 
     def in_force(self, defaults: Limits) -> Limits:
         """The limits that count. Defaults that become stricter stay stricter than what an owner chose before."""
@@ -124,10 +130,11 @@ class AccountLimits:
         """Limits with changes by the owner."""
         return replace(self, own=replace(self.own, **changes.given()))
 
-    def granting(self, changes: Limits) -> "AccountLimits":
+    def granting(self, changes: Limits, time_ns: int = 0) -> "AccountLimits":
         """Limits with changes by an administrator, regardless of the owner's choice before."""
         freed = dict.fromkeys(changes.given())
-        return AccountLimits(replace(self.granted, **changes.given()), replace(self.own, **freed))
+        since_ns = time_ns if changes != NO_LIMITS == self.granted else self.granted_time_ns
+        return AccountLimits(replace(self.granted, **changes.given()), replace(self.own, **freed), since_ns)
 
     def _value(self, name: str, defaults: Limits) -> Any:
         granted = getattr(self.granted, name)
@@ -139,6 +146,11 @@ def _text(value: Any) -> str:
 
 
 NO_CHANGES = AccountLimits()
+
+
+def strictest_of(several: Iterable[Limits]) -> Limits:
+    """Limits of which each is the strictest of several; none of none."""
+    return reduce(Limits.strictest, several, NO_LIMITS)
 
 
 def stricter(name: str, one: Any, other: Any) -> Any:

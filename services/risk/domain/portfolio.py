@@ -8,12 +8,14 @@ from decimal import Decimal
 from services.kernel.clock import Clock
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.daily import DailyPnl
-from services.risk.domain.limits import NO_CHANGES, AccountLimits, Limits
+from services.risk.domain.limits import NO_CHANGES, NO_LIMITS, AccountLimits, Limits, strictest_of
 from services.risk.domain.market_days import MarketDays
 from services.risk.domain.prices import Prices
 from services.risk.domain.resting import RestingOrders
 
 _DAY_NS = 86_400 * 10**9
+# Of an account that trading has not sent yet: it is being opened now.
+_NOT_YET_NS = 2**63
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -39,7 +41,7 @@ class Portfolio:
         self._accounts: dict[str, AccountExposure] = {}
         self._fresh: dict[str, AccountExposure] | None = None
         self._owned: dict[str, list[AccountExposure]] = {}
-        # By account: what differs from the defaults, and what is about to; the strictest counts.
+        # By account or user: what differs from the defaults, and what is about to; the strictest counts.
         self._limits: dict[str, Sequence[AccountLimits]] = {}
         # Accounts with max_daily_loss: only these have to be looked at with each price.
         self._loss_limited: set[str] = set()
@@ -66,6 +68,14 @@ class Portfolio:
         """A user's first account."""
         owned = self._owned.get(user_id)
         return owned[0] if owned else None
+
+    def owned_by(self, user_id: str) -> Sequence[AccountExposure]:
+        """A user's accounts, the first one first."""
+        return self._owned.get(user_id, ())
+
+    def siblings(self, account: AccountExposure) -> list[str]:
+        """Ids of the user's other accounts."""
+        return [one.account_id for one in self._owned.get(account.user_id, ()) if one is not account]
 
     def accounts(self) -> Iterable[AccountExposure]:
         """All accounts."""
@@ -105,7 +115,8 @@ class Portfolio:
         for account in self._accounts.values():
             if not account.provisional:
                 self._enter(account)
-                self.settle(account)
+        for account in self._accounts.values():
+            self.settle(account)
         for account in self._accounts.values():
             self._prevent_self_trades(account)
 
@@ -210,20 +221,33 @@ class Portfolio:
             self._set_limits(account)
             self.settle(account, limits_changed=True)
 
-    def set_limits(self, account_id: str, limits: Sequence[AccountLimits]) -> None:
-        """Let the strictest of these count for an account from now on."""
+    def set_limits(self, user_id: str, account_id: str, limits: Sequence[AccountLimits]) -> None:
+        """Let the strictest of these count for an account, or for a user's where both ids are the user's."""
         self._limits[account_id] = limits
-        for accounts in (self._accounts, self._fresh or {}):
-            if account_id in accounts:
-                self._set_limits(accounts[account_id])
-                self.settle(accounts[account_id], limits_changed=True)
+        for account in (*self._accounts.values(), *(self._fresh or {}).values()):
+            if account.user_id == user_id:
+                self._set_limits(account)
+                self.settle(account, limits_changed=True)
 
-    def limits_of(self, account_id: str) -> Limits:
-        """The limits in force for an account."""
-        limits, *others = (one.in_force(self._defaults) for one in self._limits.get(account_id, (NO_CHANGES,)))
-        for other in others:
-            limits = limits.strictest(other)
+    def limits_of(self, account_id: str, account: AccountExposure | None = None) -> Limits:
+        """The limits in force for an account, also for one that is not known here."""
+        limits = strictest_of(one.in_force(self._defaults) for one in self._limits.get(account_id, (NO_CHANGES,)))
+        account = account or self._accounts.get(account_id)
+        if account is None or not self._limits:
+            return limits
+        limits = limits.strictest(self.limits_of_user(account.user_id))
+        opened_ns = account.create_time_ns or _NOT_YET_NS
+        for sibling in self._owned.get(account.user_id, ()):
+            for one in self._limits.get(sibling.account_id, ()) if sibling is not account else ():
+                if (one.granted_time_ns or sibling.create_time_ns) <= opened_ns:
+                    limits = limits.strictest(one.granted)
         return limits
+
+    def limits_of_user(self, user_id: str) -> Limits:
+        """The limits that an administrator set for a user; none where the user has none."""
+        if user_id not in self._limits:
+            return NO_LIMITS
+        return strictest_of(one.in_force(NO_LIMITS) for one in self._limits[user_id])
 
     def unconfirmed_position(self, account: AccountExposure, now_s: float, most_s: float) -> str:
         """A symbol of a position that max_daily_loss is reckoned by, whose price market has not confirmed for more than
@@ -340,7 +364,7 @@ class Portfolio:
         return day
 
     def _set_limits(self, account: AccountExposure) -> None:
-        account.limits = self.limits_of(account.account_id)
+        account.limits = self.limits_of(account.account_id, account)
         account.watched = account.limits.watches_behaviour
         if account.limits.max_daily_loss is None:
             self._loss_limited.discard(account.account_id)
@@ -364,5 +388,8 @@ class Portfolio:
         if account not in owned:
             owned.append(account)
         owned.sort(key=lambda one: (one.create_time_ns, one.account_id))
+        if self._limits and len(owned) > 1:
+            for one in owned:
+                self._set_limits(one)  # by what it has of earlier ones
         arrived, self._arrival = self._arrival, asyncio.Event()
         arrived.set()

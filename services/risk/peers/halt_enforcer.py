@@ -24,7 +24,7 @@ LONGEST_PAUSE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Orders that may not rest: all of an account or of everybody, or only those that open."""
+    """Orders that may not rest: all, or those that open, of an account, a user (without account_id) or everybody."""
 
     account_id: str
     opening_only: bool
@@ -44,11 +44,11 @@ class HaltEnforcer:
         self._portfolio = portfolio
         self._clock = clock
         self._wake = asyncio.Event()
-        # By account and opening_only: when to cancel next, and the pause after that. What is not here is due.
+        # By account or user and opening_only: when to cancel next, and the pause after that. What is not here is due.
         self._next: dict[tuple[str, bool], tuple[float, float]] = {}
 
     def begin(self, account_id: str) -> None:
-        """An account may trade less from now on, or everybody may."""
+        """An account or user may trade less from now on, or everybody may."""
         for opening_only in (False, True):
             self._next.pop((account_id, opening_only), None)
         self._wake.set()
@@ -73,7 +73,8 @@ class HaltEnforcer:
             halted = setting.state is TradingState.HALTED
             reason = Reason.TRADING_HALTED if halted else Reason.REDUCE_ONLY
             key = setting.account_id, not halted
-            targets[key] = Target(setting.account_id, not halted, setting.user_id, reason)
+            account_id = "" if setting.of_user else setting.account_id
+            targets[key] = Target(account_id, not halted, setting.user_id, reason)
         for account_id in self._portfolio.lost:
             account = self._portfolio.find(account_id)
             if account is not None:
@@ -92,7 +93,8 @@ class HaltEnforcer:
                 account.resting_opening if opening_only else account.resting for account in self._portfolio.accounts()
             )
         account = self._portfolio.find(account_id)
-        return account is not None and (account.resting_opening if opening_only else account.resting) > 0
+        accounts = self._portfolio.owned_by(account_id) if account is None else [account]
+        return any((one.resting_opening if opening_only else one.resting) > 0 for one in accounts)
 
     async def _cancel(self, key: tuple[str, bool], target: Target) -> None:
         request = order_service_pb2.CancelAccountOrdersRequest(
@@ -101,7 +103,7 @@ class HaltEnforcer:
             opening_only=target.opening_only,
             reason=reason_to_pb(target.reason),
         )
-        owner = target.account_id or "everybody"
+        owner = target.account_id or target.user_id or "everybody"
         _, pause_s = self._next.get(key, (0.0, FIRST_PAUSE_S))
         # A `begin` meanwhile is not undone by this.
         self._next[key] = self._clock.monotonic() + LOOK_S, pause_s

@@ -7,13 +7,14 @@ from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.shards.ownership import shard_of
 from services.kernel.tasks import wait_for_event
+from services.risk.domain.account_key import AccountKey
 from services.risk.domain.daily import DailyPnl
 from services.risk.domain.day_counts import DayCounts, oldest_kept
 from services.risk.domain.limits import AccountLimits
 from services.risk.domain.portfolio import Portfolio
 from services.risk.domain.shard_counts import ShardCounts
 from services.risk.domain.trading_state import AccountStates
-from services.risk.repository import AccountKey, RiskRepository
+from services.risk.repository import RiskRepository
 from services.risk.state.setting_store import SettingStore
 
 # So many accounts are valued at a time: orders are not kept waiting.

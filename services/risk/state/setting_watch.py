@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import RedFireError
+from services.risk.domain.account_key import AccountKey
 from services.risk.domain.limits import AccountLimits
 from services.risk.domain.trading_state import AccountStates
-from services.risk.repository import AccountKey, RiskRepository
+from services.risk.repository import RiskRepository
 from services.risk.state.setting_store import SettingStore
 
 log = logging.getLogger(__name__)

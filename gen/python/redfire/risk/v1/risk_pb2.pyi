@@ -233,34 +233,42 @@ class CheckOrderResponse(_message.Message):
     def __init__(self, violations: _Optional[_Iterable[_Union[RiskViolation, _Mapping]]] = ..., max_quantity: _Optional[str] = ..., cancel_first_order_ids: _Optional[_Iterable[str]] = ..., last_price: _Optional[_Union[ReferencePrice, _Mapping]] = ...) -> None: ...
 
 class GetLimitsRequest(_message.Message):
-    __slots__ = ("account_id",)
+    __slots__ = ("account_id", "user_id")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     account_id: str
-    def __init__(self, account_id: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, account_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class GetLimitsResponse(_message.Message):
-    __slots__ = ("limits", "account_id")
+    __slots__ = ("limits", "account_id", "user_id")
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     limits: RiskLimits
     account_id: str
-    def __init__(self, limits: _Optional[_Union[RiskLimits, _Mapping]] = ..., account_id: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, limits: _Optional[_Union[RiskLimits, _Mapping]] = ..., account_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class UpdateLimitsRequest(_message.Message):
-    __slots__ = ("account_id", "limits")
+    __slots__ = ("account_id", "limits", "user_id")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     limits: RiskLimits
-    def __init__(self, account_id: _Optional[str] = ..., limits: _Optional[_Union[RiskLimits, _Mapping]] = ...) -> None: ...
+    user_id: str
+    def __init__(self, account_id: _Optional[str] = ..., limits: _Optional[_Union[RiskLimits, _Mapping]] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class UpdateLimitsResponse(_message.Message):
-    __slots__ = ("limits", "account_id")
+    __slots__ = ("limits", "account_id", "user_id")
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     limits: RiskLimits
     account_id: str
-    def __init__(self, limits: _Optional[_Union[RiskLimits, _Mapping]] = ..., account_id: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, limits: _Optional[_Union[RiskLimits, _Mapping]] = ..., account_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class GetExposureRequest(_message.Message):
     __slots__ = ("account_id",)
@@ -275,42 +283,50 @@ class GetExposureResponse(_message.Message):
     def __init__(self, exposure: _Optional[_Union[Exposure, _Mapping]] = ...) -> None: ...
 
 class GetTradingStateRequest(_message.Message):
-    __slots__ = ("account_id",)
+    __slots__ = ("account_id", "user_id")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     account_id: str
-    def __init__(self, account_id: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, account_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class GetTradingStateResponse(_message.Message):
-    __slots__ = ("state", "reason", "global_state", "account_state", "account_id")
+    __slots__ = ("state", "reason", "global_state", "account_state", "account_id", "user_id")
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     GLOBAL_STATE_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_STATE_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     state: _common_pb2.TradingState
     reason: str
     global_state: _common_pb2.TradingState
     account_state: _common_pb2.TradingState
     account_id: str
-    def __init__(self, state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., reason: _Optional[str] = ..., global_state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., account_state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., account_id: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., reason: _Optional[str] = ..., global_state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., account_state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., account_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class SetTradingStateRequest(_message.Message):
-    __slots__ = ("state", "reason", "account_id")
+    __slots__ = ("state", "reason", "account_id", "user_id")
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     state: _common_pb2.TradingState
     reason: str
     account_id: str
-    def __init__(self, state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., reason: _Optional[str] = ..., account_id: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., reason: _Optional[str] = ..., account_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class SetTradingStateResponse(_message.Message):
-    __slots__ = ("state", "account_id")
+    __slots__ = ("state", "account_id", "user_id")
     STATE_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     state: _common_pb2.TradingState
     account_id: str
-    def __init__(self, state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., account_id: _Optional[str] = ...) -> None: ...
+    user_id: str
+    def __init__(self, state: _Optional[_Union[_common_pb2.TradingState, str]] = ..., account_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class ListRiskEventsRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "account_id", "start_time", "end_time")

@@ -115,7 +115,7 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetLimits(self, request, context):
-        """The limits of an account.
+        """The limits of an account, or those that were set for a user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +125,9 @@ class RiskServiceServicer:
         """Changes the limits that are set in the request. Owners may only tighten; administrators may loosen, and switch a limit off by a
         value that nothing reaches (duplicate_window: 0, self_trade_prevention: OFF). What is stricter counts at once: UNAVAILABLE states in
         ErrorInfo's `in_force` whether a change that could not be written yet counts all the same.
+        What administrators tighten of an account, accounts have too that its user opens later. Limits of a user (`user_id`) come on top
+        of each account's: they only tighten, and max_position_quantity, max_gross_notional, max_open_orders, max_orders_per_second and
+        max_daily_loss are of all the user's accounts together.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,14 +141,15 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTradingState(self, request, context):
-        """Returns the kinds of orders that are accepted: everybody's state and the account's; the stricter one counts.
+        """Returns the kinds of orders that are accepted: everybody's state and the account's or the user's; the stricter one counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetTradingState(self, request, context):
-        """Sets what orders are let through: traders of an account of their own, administrators of any account or of everybody.
+        """Sets what orders are let through: traders of an account of their own, administrators of any account, of a user (all accounts that
+        they have and will have), or of everybody. An account that its user opens later has an administrator's state of the earlier ones.
         HALTED cancels resting orders too, REDUCING those that open positions. A stricter state counts at once, as in UpdateLimits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
