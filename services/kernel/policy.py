@@ -34,6 +34,7 @@ class MethodPolicy:
     routing: int  # options_pb2.Routing
     callers: frozenset[str] = frozenset()  # who may call it without a user: EVERY_SERVICE, or names
     delegations: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by caller, the scopes it may ask for
+    strategies: int = 0  # options_pb2.StrategyUse
 
     def admits(self, service: str) -> bool:
         """Test whether a service may call it as itself. Of a helper process, `worker:ID`, the kind counts."""
@@ -64,6 +65,7 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
         routing=stated.routing,
         callers=frozenset(stated.callers),
         delegations={one.caller: frozenset(one.scopes) for one in stated.delegations},
+        strategies=stated.strategies,
     )
 
 

@@ -63,10 +63,12 @@ class PlatformClient:
     async def strategy_token(self, strategy: Strategy) -> tuple[str, float]:
         """A token for a strategy, and the seconds until it ends: it may do what its starter may, as long as that may.
 
+        Its code finds it, so it is good for the strategy's account and for what the contract lets strategies do.
         Raises Denied, SessionRevoked and others when the starter's key, session or permissions have ended.
         """
         starter = strategy.starter
-        request = auth_pb2.ExchangeTokenRequest(user_id=strategy.user_id, scopes=SCOPES)
+        bound = {"account_id": strategy.account_id, "strategy_id": strategy.strategy_id}
+        request = auth_pb2.ExchangeTokenRequest(user_id=strategy.user_id, scopes=SCOPES, **bound)
         if starter is not None:
             del request.scopes[:]
             request.scopes.extend(starter.scopes(SCOPES))

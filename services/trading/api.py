@@ -22,6 +22,7 @@ from services.trading.replace_service import ReplaceRequest, ReplaceService
 from services.trading.service import OrderService
 from services.trading.state.shard_watch import ShardWatch
 from services.trading.state.streams import Streams, UpdateKind
+from services.trading.strategy_orders import StrategyOrders, in_own_name
 
 HEARTBEAT_S = 10.0
 CANCELS = "trading:delete"
@@ -41,7 +42,9 @@ class OrderApi(rpc.OrderServiceServicer):
         streams: Streams,
         leases: Leases,
         shard_watch: ShardWatch,
+        strategy_orders: StrategyOrders,
     ) -> None:
+        self._strategy_orders = strategy_orders
         self._shard_watch = shard_watch
         self._leases = leases
         self._groups = groups
@@ -52,16 +55,19 @@ class OrderApi(rpc.OrderServiceServicer):
 
     async def CreateOrder(self, request: pb.CreateOrderRequest, call: Call) -> pb.CreateOrderResponse:
         """Accept an order."""
-        order = await self._orders.create_order(call.user_id, convert.new_order_from_pb(request), call.traceparent)
+        user_id, new = call.user_id, in_own_name(call.identity, convert.new_order_from_pb(request))
+        order = await self._orders.create_order(user_id, new, call.traceparent)
         return pb.CreateOrderResponse(order=convert.order_to_pb(order))
 
     async def PreviewOrder(self, request: pb.PreviewOrderRequest, call: Call) -> pb.PreviewOrderResponse:
         """Return the outcome that an order would have."""
-        preview = await self._previews.preview_order(call.user_id, convert.new_order_from_pb(request))
+        user_id, new = call.user_id, in_own_name(call.identity, convert.new_order_from_pb(request))
+        preview = await self._previews.preview_order(user_id, new)
         return convert.preview_to_pb(preview)
 
     async def GetOrder(self, request: pb.GetOrderRequest, call: Call) -> pb.GetOrderResponse:
         """An order."""
+        await self._strategy_orders.require_visible(call.identity, request.order_id)
         order = await self._orders.get_order(call.user_id, request.order_id)
         return pb.GetOrderResponse(order=convert.order_to_pb(order))
 
@@ -79,11 +85,13 @@ class OrderApi(rpc.OrderServiceServicer):
     async def ReplaceOrder(self, request: pb.ReplaceOrderRequest, call: Call) -> pb.ReplaceOrderResponse:
         """Give an order other values."""
         values = ReplaceRequest(from_text(request.quantity), from_text(request.price), from_text(request.stop_price))
+        await self._strategy_orders.require_own(call.identity, request.order_id)
         order = await self._replaces.replace_order(call.user_id, request.order_id, values)
         return pb.ReplaceOrderResponse(order=convert.order_to_pb(order))
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
         """Ask for a cancel."""
+        await self._strategy_orders.require_own(call.identity, request.order_id)
         order = await self._orders.cancel_order(call.user_id, request.order_id)
         return pb.CancelOrderResponse(order=convert.order_to_pb(order))
 
@@ -103,14 +111,14 @@ class OrderApi(rpc.OrderServiceServicer):
             request.account_id,
             request.client_order_group_id,
             OrderGroupKind(request.kind),
-            convert.group_orders_from_pb(request),
+            [in_own_name(call.identity, order) for order in convert.group_orders_from_pb(request)],
             call.traceparent,
         )
         return pb.CreateOrderGroupResponse(order_group=convert.order_group_to_pb(group))
 
     async def PreviewOrderGroup(self, request: pb.PreviewOrderGroupRequest, call: Call) -> pb.PreviewOrderGroupResponse:
         """Return the outcome that a group would have."""
-        orders = convert.group_orders_from_pb(request)
+        orders = [in_own_name(call.identity, order) for order in convert.group_orders_from_pb(request)]
         kind = OrderGroupKind(request.kind)
         preview = await self._previews.preview_order_group(call.user_id, request.account_id, kind, orders)
         return convert.group_preview_to_pb(preview)

@@ -49,6 +49,7 @@ from services.trading.state.shard_watch import ShardWatch
 from services.trading.state.store import TradingStore
 from services.trading.state.streams import Streams
 from services.trading.state.trimming import Trimming
+from services.trading.strategy_orders import StrategyOrders
 from services.trading.venue.externals import Externals
 from services.trading.venue.live_accounts import LiveAccounts
 from services.trading.venue.order_router import OrderRouter
@@ -166,7 +167,7 @@ def bind(context: ServiceContext) -> None:
     leases = Leases(store, accounts, database.writer(), statements, orders.cancel_leased)
     previews = PreviewService(accounts, instruments, quotes, pre_trade_checks, risk, leases, context.clock)
     groups = GroupService(store, accounts, orders, pre_trade_checks, risk, stops, repositories)
-    context.serve(OrderApi(orders, groups, replaces, previews, streams, leases, shard_watch))
+    context.serve(OrderApi(orders, groups, replaces, previews, streams, leases, shard_watch, StrategyOrders(store)))
     context.serve(
         ReconciliationApi(
             ReconciliationService(store, externals, external_repositories, reconciliation, instruments, engine)

@@ -48,6 +48,9 @@ class Identity:
     # Of the key that signed its token, what a revocation names: see `key_revocation_id`.
     key_id: str = ""
     expires_at: float = field(default=float("inf"), compare=False)
+    # Of a strategy's token: the account that it is good for, and the strategy.
+    account_id: str = ""
+    strategy_id: str = ""
 
     def has(self, permission: str) -> bool:
         """Test for a permission. Services may do what the contract names them for."""
@@ -150,6 +153,8 @@ def identity_of(claims: dict[str, Any], key_id: str = "") -> Identity:
         actor=claims.get("act", {}).get("sub", ""),
         key_id=key_id,
         expires_at=float(claims["exp"]),
+        account_id=claims.get("account_id", ""),
+        strategy_id=claims.get("strategy_id", ""),
     )
 
 

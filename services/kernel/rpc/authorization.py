@@ -8,7 +8,7 @@ from typing import Any
 from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
-from services.kernel.errors import Denied, RedFireError, Unauthenticated
+from services.kernel.errors import Denied, NotFound, RedFireError, Unauthenticated
 from services.kernel.identity.edge_token import EdgeToken
 from services.kernel.identity.identity import (
     ANONYMOUS,
@@ -80,6 +80,8 @@ class Authorizer:
                 raise Unauthenticated("a token is needed: authorization: Bearer …, or x-api-key")
             identity = ANONYMOUS
         call.identity = identity
+        if identity.account_id and not policy.public and not policy.strategies:
+            raise Denied("this token is for a strategy, which may not have this done", caller="strategy")
         if not policy.public and not identity.has(policy.permission):
             raise Denied(f"the permission {policy.permission} is needed", permission=policy.permission)
 
@@ -129,6 +131,22 @@ def within_delegations(policy: MethodPolicy, behavior: Any) -> Any:
         return await behavior(request, call)
 
     return unary
+
+
+def within_account(behavior: Any) -> Any:
+    """Let a strategy's token reach one account; a request that names none is of that one. Raises NotFound."""
+
+    def within(request: Any, call: Call) -> Any:
+        bound = call.identity.account_id
+        if bound and request.account_id != bound:
+            if request.account_id:
+                raise NotFound("account", request.account_id)
+            request, original = type(request)(), request
+            request.CopyFrom(original)
+            request.account_id = bound
+        return behavior(request, call)
+
+    return within
 
 
 class StreamGuard:

@@ -14,12 +14,13 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from redfire.options.v1 import options_pb2
 
 from services.kernel.audit.draft import Draft, act_of, current_draft
 from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unsupported
 from services.kernel.policy import MethodPolicy, service_policies
 from services.kernel.rpc import status, telemetry
-from services.kernel.rpc.authorization import Authorizer, StreamGuard, within_delegations
+from services.kernel.rpc.authorization import Authorizer, StreamGuard, within_account, within_delegations
 from services.kernel.rpc.call import Call, Origin, current_call
 from services.kernel.rpc.forwarding import Forwarding
 from services.kernel.rpc.open_stream import OpenStream, opening
@@ -126,6 +127,8 @@ class Handlers:
         check = request_check(request_class, policy)
         if policy.delegations:
             behavior = within_delegations(policy, behavior)
+        if policy.strategies == options_pb2.STRATEGY_USE_ACCOUNT:
+            behavior = within_account(behavior)
         invoke = wrap(policy, behavior, check)
         open_stream = self._opening(policy, behavior, check) if policy.streams else None
         return Handler(policy, invoke, open_stream, raw.request_deserializer, response_from_bytes, request_class)

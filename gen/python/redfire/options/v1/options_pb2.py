@@ -26,23 +26,25 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n redfire/options/v1/options.proto\x12\x12redfire.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"F\n\tEventKind\x12\x13\n\x0brouting_key\x18\x01 \x01(\t\x12\x11\n\taggregate\x18\x02 \x01(\t\x12\x11\n\tconsumers\x18\x03 \x03(\t\"@\n\tRoleGrant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08includes\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\"\xbb\x02\n\x0cMethodPolicy\x12\x0e\n\x06public\x18\x01 \x01(\x08\x12\x12\n\npermission\x18\x02 \x01(\t\x12\x10\n\x08internal\x18\x03 \x01(\x08\x12\x31\n\nrate_limit\x18\x04 \x01(\x0e\x32\x1d.redfire.options.v1.RateLimit\x12\x12\n\nidempotent\x18\x05 \x01(\x08\x12+\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x61udit\x18\x07 \x01(\x08\x12,\n\x07routing\x18\x08 \x01(\x0e\x32\x1b.redfire.options.v1.Routing\x12\x0f\n\x07\x63\x61llers\x18\t \x03(\t\x12\x33\n\x0b\x64\x65legations\x18\n \x03(\x0b\x32\x1e.redfire.options.v1.Delegation\",\n\nDelegation\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t*^\n\x07Routing\x12\x17\n\x13ROUTING_UNSPECIFIED\x10\x00\x12\x10\n\x0cROUTING_NONE\x10\x01\x12\x10\n\x0cROUTING_USER\x10\x02\x12\x16\n\x12ROUTING_INSTRUMENT\x10\x03*l\n\tRateLimit\x12\x1a\n\x16RATE_LIMIT_UNSPECIFIED\x10\x00\x12\x16\n\x12RATE_LIMIT_DEFAULT\x10\x01\x12\x13\n\x0fRATE_LIMIT_AUTH\x10\x02\x12\x16\n\x12RATE_LIMIT_TRADING\x10\x03:K\n\x04role\x12\x1c.google.protobuf.FileOptions\x18\xf2\xa5\x03 \x03(\x0b\x32\x1d.redfire.options.v1.RoleGrant:R\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xf1\xa5\x03 \x01(\x0b\x32 .redfire.options.v1.MethodPolicy:O\n\x05\x65vent\x12\x1f.google.protobuf.MessageOptions\x18\xf3\xa5\x03 \x01(\x0b\x32\x1d.redfire.options.v1.EventKindb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n redfire/options/v1/options.proto\x12\x12redfire.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"F\n\tEventKind\x12\x13\n\x0brouting_key\x18\x01 \x01(\t\x12\x11\n\taggregate\x18\x02 \x01(\t\x12\x11\n\tconsumers\x18\x03 \x03(\t\"@\n\tRoleGrant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08includes\x18\x02 \x01(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\"\xf0\x02\n\x0cMethodPolicy\x12\x0e\n\x06public\x18\x01 \x01(\x08\x12\x12\n\npermission\x18\x02 \x01(\t\x12\x10\n\x08internal\x18\x03 \x01(\x08\x12\x31\n\nrate_limit\x18\x04 \x01(\x0e\x32\x1d.redfire.options.v1.RateLimit\x12\x12\n\nidempotent\x18\x05 \x01(\x08\x12+\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x61udit\x18\x07 \x01(\x08\x12,\n\x07routing\x18\x08 \x01(\x0e\x32\x1b.redfire.options.v1.Routing\x12\x0f\n\x07\x63\x61llers\x18\t \x03(\t\x12\x33\n\x0b\x64\x65legations\x18\n \x03(\x0b\x32\x1e.redfire.options.v1.Delegation\x12\x33\n\nstrategies\x18\x0b \x01(\x0e\x32\x1f.redfire.options.v1.StrategyUse\",\n\nDelegation\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t*s\n\x0bStrategyUse\x12\x1c\n\x18STRATEGY_USE_UNSPECIFIED\x10\x00\x12\x14\n\x10STRATEGY_USE_ANY\x10\x01\x12\x18\n\x14STRATEGY_USE_ACCOUNT\x10\x02\x12\x16\n\x12STRATEGY_USE_ORDER\x10\x03*^\n\x07Routing\x12\x17\n\x13ROUTING_UNSPECIFIED\x10\x00\x12\x10\n\x0cROUTING_NONE\x10\x01\x12\x10\n\x0cROUTING_USER\x10\x02\x12\x16\n\x12ROUTING_INSTRUMENT\x10\x03*l\n\tRateLimit\x12\x1a\n\x16RATE_LIMIT_UNSPECIFIED\x10\x00\x12\x16\n\x12RATE_LIMIT_DEFAULT\x10\x01\x12\x13\n\x0fRATE_LIMIT_AUTH\x10\x02\x12\x16\n\x12RATE_LIMIT_TRADING\x10\x03:K\n\x04role\x12\x1c.google.protobuf.FileOptions\x18\xf2\xa5\x03 \x03(\x0b\x32\x1d.redfire.options.v1.RoleGrant:R\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xf1\xa5\x03 \x01(\x0b\x32 .redfire.options.v1.MethodPolicy:O\n\x05\x65vent\x12\x1f.google.protobuf.MessageOptions\x18\xf3\xa5\x03 \x01(\x0b\x32\x1d.redfire.options.v1.EventKindb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'redfire.options.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROUTING']._serialized_start=624
-  _globals['_ROUTING']._serialized_end=718
-  _globals['_RATELIMIT']._serialized_start=720
-  _globals['_RATELIMIT']._serialized_end=828
+  _globals['_STRATEGYUSE']._serialized_start=677
+  _globals['_STRATEGYUSE']._serialized_end=792
+  _globals['_ROUTING']._serialized_start=794
+  _globals['_ROUTING']._serialized_end=888
+  _globals['_RATELIMIT']._serialized_start=890
+  _globals['_RATELIMIT']._serialized_end=998
   _globals['_EVENTKIND']._serialized_start=122
   _globals['_EVENTKIND']._serialized_end=192
   _globals['_ROLEGRANT']._serialized_start=194
   _globals['_ROLEGRANT']._serialized_end=258
   _globals['_METHODPOLICY']._serialized_start=261
-  _globals['_METHODPOLICY']._serialized_end=576
-  _globals['_DELEGATION']._serialized_start=578
-  _globals['_DELEGATION']._serialized_end=622
+  _globals['_METHODPOLICY']._serialized_end=629
+  _globals['_DELEGATION']._serialized_start=631
+  _globals['_DELEGATION']._serialized_end=675
 # @@protoc_insertion_point(module_scope)

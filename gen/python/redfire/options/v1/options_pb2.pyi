@@ -11,6 +11,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class StrategyUse(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STRATEGY_USE_UNSPECIFIED: _ClassVar[StrategyUse]
+    STRATEGY_USE_ANY: _ClassVar[StrategyUse]
+    STRATEGY_USE_ACCOUNT: _ClassVar[StrategyUse]
+    STRATEGY_USE_ORDER: _ClassVar[StrategyUse]
+
 class Routing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ROUTING_UNSPECIFIED: _ClassVar[Routing]
@@ -24,6 +31,10 @@ class RateLimit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RATE_LIMIT_DEFAULT: _ClassVar[RateLimit]
     RATE_LIMIT_AUTH: _ClassVar[RateLimit]
     RATE_LIMIT_TRADING: _ClassVar[RateLimit]
+STRATEGY_USE_UNSPECIFIED: StrategyUse
+STRATEGY_USE_ANY: StrategyUse
+STRATEGY_USE_ACCOUNT: StrategyUse
+STRATEGY_USE_ORDER: StrategyUse
 ROUTING_UNSPECIFIED: Routing
 ROUTING_NONE: Routing
 ROUTING_USER: Routing
@@ -60,7 +71,7 @@ class RoleGrant(_message.Message):
     def __init__(self, name: _Optional[str] = ..., includes: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MethodPolicy(_message.Message):
-    __slots__ = ("public", "permission", "internal", "rate_limit", "idempotent", "deadline", "audit", "routing", "callers", "delegations")
+    __slots__ = ("public", "permission", "internal", "rate_limit", "idempotent", "deadline", "audit", "routing", "callers", "delegations", "strategies")
     PUBLIC_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
     INTERNAL_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +82,7 @@ class MethodPolicy(_message.Message):
     ROUTING_FIELD_NUMBER: _ClassVar[int]
     CALLERS_FIELD_NUMBER: _ClassVar[int]
     DELEGATIONS_FIELD_NUMBER: _ClassVar[int]
+    STRATEGIES_FIELD_NUMBER: _ClassVar[int]
     public: bool
     permission: str
     internal: bool
@@ -81,7 +93,8 @@ class MethodPolicy(_message.Message):
     routing: Routing
     callers: _containers.RepeatedScalarFieldContainer[str]
     delegations: _containers.RepeatedCompositeFieldContainer[Delegation]
-    def __init__(self, public: _Optional[bool] = ..., permission: _Optional[str] = ..., internal: _Optional[bool] = ..., rate_limit: _Optional[_Union[RateLimit, str]] = ..., idempotent: _Optional[bool] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audit: _Optional[bool] = ..., routing: _Optional[_Union[Routing, str]] = ..., callers: _Optional[_Iterable[str]] = ..., delegations: _Optional[_Iterable[_Union[Delegation, _Mapping]]] = ...) -> None: ...
+    strategies: StrategyUse
+    def __init__(self, public: _Optional[bool] = ..., permission: _Optional[str] = ..., internal: _Optional[bool] = ..., rate_limit: _Optional[_Union[RateLimit, str]] = ..., idempotent: _Optional[bool] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audit: _Optional[bool] = ..., routing: _Optional[_Union[Routing, str]] = ..., callers: _Optional[_Iterable[str]] = ..., delegations: _Optional[_Iterable[_Union[Delegation, _Mapping]]] = ..., strategies: _Optional[_Union[StrategyUse, str]] = ...) -> None: ...
 
 class Delegation(_message.Message):
     __slots__ = ("caller", "scopes")
