@@ -248,6 +248,7 @@ async def platform(
         "server": {"port": 0, "grace_s": 2},
         "identity": {"edge_secret": SECRET, "keys_dir": service_keys_dir()},
         "strategy": {"sandbox": sandbox.MODE},
+        "limits": {"auth_calls_per_minute": 100_000},  # all users of a test log in from one address
     }
     if writer := os.environ.get("REDFIRE_TEST_STREAM_WRITER"):
         flags["market"] = {"stream_writer": writer}

@@ -100,7 +100,10 @@ def _certificate(settings: EdgeSettings, folder: Path, host: str) -> tuple[str, 
 def _rate_limits(limits: LimitSettings) -> RateLimits:
     """A session's limits are its user's: services count all sessions and keys of a user together."""
     return RateLimits(
-        default=limits.calls_per_minute, trading=limits.trading_calls_per_minute, total=limits.all_calls_per_minute
+        default=limits.calls_per_minute,
+        auth=limits.auth_calls_per_minute,
+        trading=limits.trading_calls_per_minute,
+        total=limits.all_calls_per_minute,
     )
 
 

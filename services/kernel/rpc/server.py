@@ -150,7 +150,8 @@ class Handlers:
     ) -> Unary:
         metric = rpc_metrics.of(*_labels(policy))
         admit, admit_service = self._authorizer.admit, self._authorizer.admit_service
-        tracing, within_limits = self._tracing, self._limits.admit
+        tracing, within_limits, admit_address = self._tracing, self._limits.admit, self._limits.admit_address
+        is_of_auth = policy.rate_limit == options_pb2.RATE_LIMIT_AUTH
         policy_deadline_s = policy.deadline_s
         forwarding, shared = self.forwarding, self.forwarding.shards
         recorder, act = self.recorder, act_of(policy.full_name) if policy.audit else None
@@ -177,6 +178,8 @@ class Handlers:
                     await admit(policy, origin, call)
                     if call.is_from_edge:
                         within_limits(policy, call)
+                    elif is_of_auth:
+                        admit_address(call)
                 answer: Coroutine[Any, Any, Any]
                 if policy.service in shared:
                     answer = forwarding.unary(policy, check, behavior, request, origin, call)

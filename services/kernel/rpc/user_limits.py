@@ -1,4 +1,5 @@
-"""Limits of users whose calls came by the edge: calls a minute and open streams, by whatever sessions and keys.
+"""Limits of users whose calls came by the edge: calls a minute and open streams, by whatever sessions and keys; and of
+addresses that ask for passwords and tokens at a service's own port, where no edge has counted them.
 
 The edge knows no keys' users, so twelve keys would be twelve quotas; here they are one. With Redis all replicas count
 together: each adds what it counted to the minute's sums every second, and takes from its own what others counted. So
@@ -60,6 +61,10 @@ class Limits(Protocol):
         """A user's calls in all."""
 
     @property
+    def auth_calls_per_minute(self) -> int:
+        """An address's calls about passwords and tokens."""
+
+    @property
     def streams(self) -> int:
         """Streams of a user whose role is not below."""
 
@@ -74,6 +79,12 @@ class Limits(Protocol):
 
 class TooManyCalls(ResourceExhausted):
     """More calls of a user than a minute has room for; retry_delay says when to come back."""
+
+    reason = Reason.RATE_LIMITED
+
+
+class TooManyAttempts(ResourceExhausted):
+    """More logins, registrations and the like of an address than a minute has room for; see retry_delay."""
 
     reason = Reason.RATE_LIMITED
 
@@ -177,6 +188,28 @@ def _take_off(bucket: _Bucket, window: int, added: int, total: int) -> None:
     bucket.others = others
 
 
+class AddressBudget:
+    """Calls about passwords and tokens of each address, of IPv6 each /64, that came not by the edge."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._buckets: dict[str, _Bucket] = {}
+
+    def take(self, client_address: str) -> None:
+        """Count a call. Raises TooManyAttempts."""
+        network, now, size = network_of(client_address), self._clock(), self._limits.auth_calls_per_minute
+        bucket = self._buckets.get(network)
+        if bucket is None:
+            if len(self._buckets) >= MOST_USERS:
+                del self._buckets[next(iter(self._buckets))]
+            bucket = self._buckets[network] = _Bucket(size, now)
+        bucket.fill(size, now)
+        if bucket.left < 1:
+            raise TooManyAttempts(retry_after_s=round((1 - bucket.left) * 60 / size, 3))
+        bucket.left -= 1
+
+
 class StreamCounts:
     """Open streams of each user by role, and of each address without a user."""
 
@@ -205,12 +238,18 @@ class StreamCounts:
 
 
 class UserLimits:
-    """All limits of users in this process. What does not come by the edge has none."""
+    """All limits of users in this process. What does not come by the edge has those of addresses alone."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.calls = CallBudget(limits)
+        self._addresses = AddressBudget(limits)
         self._streams = StreamCounts(limits)
+
+    def admit_address(self, call: Call) -> None:
+        """Count a call about a password or token, unless the edge has, or a service calls. Raises TooManyAttempts."""
+        if self._limits.calls and not call.is_from_edge and call.identity.kind != "service":
+            self._addresses.take(call.client_address)
 
     def admit(self, policy: MethodPolicy, call: Call) -> None:
         """Count an admitted call. Raises TooManyCalls."""

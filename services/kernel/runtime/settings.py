@@ -196,13 +196,19 @@ class IdentitySettings(BaseSection):
 
 
 class LimitSettings(BaseSection):
-    """Limits of what comes by the edge: each user's, by whatever sessions and keys."""
+    """Limits of what comes by the edge: each user's, by whatever sessions and keys; and of addresses at any port."""
 
     section = "limits"
     calls: bool = Field(default=True, description="Calls are limited; off by `redfire up --rate-limits off`.")
     calls_per_minute: int = Field(default=100, ge=1, description="A user's calls a minute, those of trading aside.")
     trading_calls_per_minute: int = Field(default=300, ge=1, description="A user's calls of trading a minute.")
     all_calls_per_minute: int = Field(default=1000, ge=1, description="A user's calls a minute in all.")
+    auth_calls_per_minute: int = Field(
+        default=60,
+        ge=1,
+        description="Logins, refreshes, registrations and password changes a minute of an address, of IPv6 a /64: "
+        "at the edge, and of who calls a service at its own port.",
+    )
     streams: int = Field(default=50, ge=1, description="Streams, but for those of market, of a user at a process.")
     streams_by_role: dict[str, int] = Field(
         default={"guest": 10, "trader": 100, "admin": 500},
