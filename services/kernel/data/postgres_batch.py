@@ -11,7 +11,15 @@ from typing import Any
 
 from sqlalchemy import Dialect, String, UniqueConstraint
 
-from services.kernel.data.writes import Mode, Submission, TableWrite, bind_processor
+from services.kernel.data.schema import MARKERS
+from services.kernel.data.writes import (
+    Fence,
+    Mode,
+    Submission,
+    TableWrite,
+    bind_processor,
+    fences_held,
+)
 
 MOST_STATEMENTS = 1024  # whose SQL is kept
 OPEN = -1
@@ -54,11 +62,16 @@ class _Shape:
         arrays = ", ".join(f"${first + at}::{kind}[]" for at, kind in enumerate(types))
         return f"unnest({arrays}) AS r ({', '.join(names)})"
 
-    def sql(self, first: int, claims: bool, joins: bool) -> str:
-        """The statement. `claims`: takes what is free, and returns its keys. `joins`: where its claim was taken."""
+    def sql(self, first: int, claims: bool, joins: bool, gated: bool = False) -> str:
+        """The statement. `claims`: takes what is free, and returns its keys. `joins`: where its claim was taken.
+
+        `gated`: only where the statement's mark is set.
+        """
         source = self.source(first, claims or joins)
         is_taken = f"(r.submission = {OPEN} OR r.submission IN (SELECT submission FROM taken))"  # noqa: S608 # nosec B608
         condition = is_taken if joins else "TRUE"
+        if gated:
+            condition += " AND EXISTS (SELECT FROM mark)"
         same = " AND ".join(f"t.{key} = r.{key}" for key in self.keys)
         if self.write.mode is Mode.DELETE:
             return f"DELETE FROM {self.table} AS t USING {source} WHERE {same} AND {condition}"  # noqa: S608 names, quoted # nosec B608
@@ -92,15 +105,34 @@ class Shapes:
             shape = self._shapes[key] = _Shape(len(self._shapes), *key, self._dialect)
         return shape
 
-    def sql(self, parts: Sequence["_Part"]) -> str:
-        """The statement of a plan. It answers the numbers of submissions whose claims were taken."""
-        key = tuple((part.shape, part.claims, part.joins) for part in parts)
+    def sql(self, parts: Sequence["_Part"], gate: "Gate | None" = None) -> str:
+        """The statement of a plan. It answers the numbers of submissions whose claims were taken.
+
+        With a gate it is a transaction of its own, which answers 1 when all is written, and None behind a fallen fence.
+        """
+        kind = None if gate is None else bool(gate.fences)
+        key = kind, tuple((part.shape, part.claims, part.joins) for part in parts)
         sql = self._by_plan.get(key)
         if sql is None:
             if len(self._by_plan) >= MOST_STATEMENTS:
                 self._by_plan.clear()
-            sql = self._by_plan[key] = _statement(parts)
+            sql = self._by_plan[key] = _statement(parts) if kind is None else _gated_statement(parts, kind)
         return sql
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Condition of a statement that is a transaction of its own: all fences stand. It marks the writer's number."""
+
+    writer: str
+    number: int
+    time_ns: int
+    fences: Sequence[Fence]
+
+    def parameters(self, claimed: int) -> list[Any]:
+        """The statement's first parameters; `claimed`: how many submissions have to be taken."""
+        shards, epochs = [fence.shard for fence in self.fences], [fence.epoch for fence in self.fences]
+        return [self.writer, self.number, self.time_ns, claimed, *((shards, epochs) if self.fences else ())]
 
 
 @dataclass(slots=True)
@@ -144,16 +176,16 @@ class Plan:
         """Test for submissions that have no rows at all, nor any behind them."""
         return not self._parts
 
-    def statement(self) -> tuple[str, list[Any]]:
+    def statement(self, gate: Gate | None = None) -> tuple[str, list[Any]]:
         """SQL and its parameters."""
         # In an order of their own, so that the same tables are the same statement.
         parts = sorted(self._parts.values(), key=lambda part: (not part.claims, part.shape.number, part.joins))
-        parameters: list[Any] = []
+        parameters = [] if gate is None else gate.parameters(len(self.claimed))
         for part in parts:
             parameters += part.shape.arrays(part.rows)
             if part.claims or part.joins:
                 parameters.append(part.numbers)
-        return self._shapes.sql(parts), parameters
+        return self._shapes.sql(parts, gate), parameters
 
     def _add(self, number: int, submission: Submission) -> bool:
         """Add a submission, or nothing of it where it has to come after what is planned already."""
@@ -237,21 +269,41 @@ def one_by_one(submission: Submission, shapes: Shapes) -> list[tuple[str, list[A
 
 
 def _statement(parts: Sequence[_Part]) -> str:
-    expressions, taken, first = [], [], 1
+    expressions, has_claims = _expressions(parts, 1, gated=False)
+    answer = "coalesce((SELECT array_agg(submission) FROM taken), '{}')" if has_claims else "'{}'::int4[]"
+    return f"WITH {', '.join(expressions)} SELECT {answer}"
+
+
+def _gated_statement(parts: Sequence[_Part], has_fences: bool) -> str:
+    """One statement instead of a transaction of three. Where a claim was not taken it fails, and nothing is written."""
+    expressions, has_claims = _expressions(parts, 7 if has_fences else 5, gated=True)
+    standing = "WHERE (SELECT count(*) FROM fence) = cardinality($5::int4[])" if has_fences else ""
+    mark = (
+        f"mark AS (INSERT INTO {MARKERS} SELECT $1::text, $2::int8, $3::int8 {standing} "
+        "ON CONFLICT (writer) DO UPDATE SET number = excluded.number, time_ns = excluded.time_ns RETURNING writer)"
+    )
+    fence = [fences_held("$5::int4[]", "$6::int8[]")] if has_fences else []
+    taken = "(SELECT count(*) FROM taken)" if has_claims else "0"
+    # Divided by zero where not all are taken: an error undoes what the statement did.
+    return f"WITH {', '.join([*fence, mark, *expressions])} SELECT 1 / ({taken} = $4::int4)::int4 FROM mark"  # noqa: S608
+
+
+def _expressions(parts: Sequence[_Part], first: int, gated: bool) -> tuple[list[str], bool]:
+    """The parts as expressions of one WITH, from parameter `first` on, and whether `taken` is among them."""
+    expressions, taken = [], []
+    has_taken = False
     for at, part in enumerate(parts):
         shape = part.shape
         if part.claims:
-            expressions.append(f"c{at} AS ({shape.sql(first, claims=True, joins=False)})")
+            expressions.append(f"c{at} AS ({shape.sql(first, True, False, gated)})")
             same = " AND ".join(f"c{at}.{name} = r.{name}" for name in shape.primary)
             taken.append(f"SELECT r.submission FROM c{at} JOIN {shape.source(first, True)} ON {same}")  # noqa: S608 # nosec B608
         else:
-            if taken:
+            if taken and not has_taken:
                 expressions.append(f"taken AS ({' UNION ALL '.join(taken)})")
-                taken = []
-            expressions.append(f"p{at} AS ({shape.sql(first, claims=False, joins=part.joins)})")
+                has_taken = True
+            expressions.append(f"p{at} AS ({shape.sql(first, False, part.joins, gated)})")
         first += len(shape.columns) + (part.claims or part.joins)
-    if taken:
+    if taken and not has_taken:
         expressions.append(f"taken AS ({' UNION ALL '.join(taken)})")
-    has_claims = any(part.claims for part in parts)
-    answer = "coalesce((SELECT array_agg(submission) FROM taken), '{}')" if has_claims else "'{}'::int4[]"
-    return f"WITH {', '.join(expressions)} SELECT {answer}"
+    return expressions, bool(taken)

@@ -1,9 +1,10 @@
-"""PostgreSQL's group-commit writer: one task, one connection; a group is one statement in one transaction.
+"""PostgreSQL's group-commit writer: one task, one connection; a group is one statement that is its own transaction.
 
-While a group is being committed, further submissions gather and become the next one. A connection that is lost before
-COMMIT was sent leaves nothing; one that is lost during COMMIT leaves the question whether that is done. Every
-transaction therefore puts its number into a row of the writer's own, which the next connection reads before anything
-else is written. (A transaction's id does not tell: after a crash of the server another one may get the same.)
+While a group is being committed, further submissions gather and become the next one. What the statement cannot do, as
+when a row is refused, is done in a transaction of several, behind savepoints. A connection that is lost meanwhile
+leaves the question whether the group is committed, but for one that is lost before COMMIT was sent. Every transaction
+therefore puts its number into a row of the writer's own, which the next connection reads before anything else is
+written. (A transaction's id does not tell: after a crash of the server another one may get the same.)
 
 A transaction begins with the fences of its group and holds them to its end: after a process has taken a shard, no write
 of the shard's former owner follows.
@@ -21,7 +22,7 @@ from sqlalchemy import Dialect
 
 from services.kernel.audit.draft import joining
 from services.kernel.backoff import Backoff
-from services.kernel.data.postgres_batch import Plan, Shapes, one_by_one
+from services.kernel.data.postgres_batch import Gate, Plan, Shapes, one_by_one
 from services.kernel.data.schema import MARKERS
 from services.kernel.data.writes import (
     LARGEST_GROUP,
@@ -156,6 +157,8 @@ class PostgresWriter:
             connection = await self._connected()
             broken = [submission.sequence for submission in group if submission.is_broken]
             try:
+                if not broken and await self._at_once(connection, group):
+                    return [None] * len(group)
                 return await self._transaction(connection, group, in_parts=bool(broken))
             except _CommitLost as lost:
                 self._is_unknown = True
@@ -177,6 +180,32 @@ class PostgresWriter:
         for submission in group:
             if submission.sequence is not None and submission.sequence not in broken:
                 submission.sequence.broken = False
+
+    async def _at_once(self, connection: Connection, group: list[Submission]) -> bool:
+        """Commit a group by one statement; False where it takes more than one, and nothing was done."""
+        trail = trail_writes(self._trail, group, None)
+        whole = [*group, Submission(trail, group[0].loop, None, False)] if trail else group
+        try:
+            plan = Plan(whole, self._shapes)
+            if plan.count < len(whole) or plan.is_empty:
+                return False
+            self._number += 1
+            fences = sorted({fence for submission in group for fence in submission.fences})
+            sql, parameters = plan.statement(Gate(self._id, self._number, time.time_ns(), fences))
+            is_done = await connection.fetchval(sql, *parameters) is not None
+        except asyncpg.PostgresError as error:
+            if connection.is_closed():
+                raise _CommitLost([None] * len(group)) from None
+            if not _is_of_a_row(error):
+                raise
+            return False
+        except LOST:
+            raise _CommitLost([None] * len(group)) from None
+        except (ValueError, TypeError, OverflowError):
+            return False
+        if is_done:
+            self._trail.committed()
+        return is_done
 
     async def _transaction(
         self, connection: Connection, group: list[Submission], in_parts: bool

@@ -275,6 +275,13 @@ def standing_fences(fences: Set[Fence]) -> str:
     return f"SELECT shard, epoch FROM {SHARD_LEASES} WHERE (shard, epoch) IN ({pairs}) ORDER BY shard FOR KEY SHARE"  # noqa: S608 # nosec B608
 
 
+def fences_held(shards: str, epochs: str) -> str:
+    """PostgreSQL's expression of a WITH that holds those of these fences that have not fallen, as `standing_fences`."""
+    given = f"unnest({shards}, {epochs}) AS given (shard, epoch)"
+    held = f"SELECT 1 FROM {SHARD_LEASES} AS l JOIN {given} USING (shard, epoch) ORDER BY l.shard"  # noqa: S608
+    return f"fence AS MATERIALIZED ({held} FOR KEY SHARE OF l)"
+
+
 @cache
 def _statement(write: TableWrite, dialect: str) -> Executable:
     if write.mode is Mode.INSERT:

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 
+COMMIT, STATEMENT = b"COMMIT", b"B"
+"""A transaction's end, and a prepared statement with its parameters."""
+
 
 class Line:
-    """Forwards connections; while `cut` is set the next COMMIT is where its connection breaks.
+    """Forwards connections; while `cut` is set the next COMMIT, or what `at` says, is where its connection breaks.
 
     "before": the server never gets it. "after": the server has answered it, and the client does not get the answer.
     "hold": nothing breaks, but it is not sent before `go_on` is set, as by a process that stands still; `held` tells.
@@ -17,7 +20,9 @@ class Line:
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
-        self.cut = ""
+        self.cut, self.at = "", COMMIT
+        self.broken = False
+        """True once the connection was broken there."""
         self.is_down = False
         self.is_silent = False
         """Nothing passes any more, and nothing breaks."""
@@ -60,9 +65,10 @@ class Line:
     async def _up(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, state: dict[str, bool]) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                if self.cut and b"COMMIT" in data:
+                if self.cut and (data.startswith(STATEMENT) if self.at == STATEMENT else self.at in data):
                     where, self.cut = self.cut, ""
                     if where == "before":
+                        self.broken = True
                         self.hang_up()
                         return
                     if where == "hold":
@@ -85,6 +91,7 @@ class Line:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if state["swallow"]:
+                    self.broken = True
                     self.hang_up()
                     return
                 client.write(data)

@@ -10,7 +10,7 @@ from services.kernel.data.backend import PostgresOptions
 from services.kernel.data.writes import Fence, WriteSequence, hold_fences
 from services.kernel.errors import Fenced
 from tests.kernel.data.cups import Base, Cup, cup, levels, outcomes, put
-from tests.kernel.data.line import Line
+from tests.kernel.data.line import COMMIT, STATEMENT, Line
 from tests.postgres import ROLE, opened
 from tests.waiting import until
 
@@ -114,25 +114,44 @@ async def test_a_process_that_stands_still_within_a_transaction_loses_the_shard_
     """Its connection stays up: as with SIGSTOP the server hears nothing, and nobody closes it."""
     monkeypatch.setattr(postgres_backend, "FENCES_HELD_S", 0.3)
     writer = database.writer()
+    await writer.submit([cup("taken")])
     line.cut = "hold"
-    pending = writer.submit([cup("a")], fences=[A])
+    # Of two submissions of which one is refused: a transaction of several statements.
+    pending = writer.submit([cup("a")], fences=[A]), writer.submit([cup("taken")], refusable=True)
     await asyncio.wait_for(line.held.wait(), 20)
     await asyncio.wait_for(other.execute(TAKE.format(3)), 20)
     line.go_on.set()
-    assert (await outcomes(pending))[0] in ("Unavailable", "Fenced")
+    assert (await outcomes(*pending))[0] in ("Unavailable", "Fenced")
     assert await outcomes(writer.submit([cup("b")], fences=[A]), writer.submit([cup("c")], fences=[B])) == [
         "Fenced", "done",
     ]  # fmt: skip
-    assert set(await levels(database)) == {"c"}
+    assert set(await levels(database)) == {"taken", "c"}
 
 
+async def test_a_process_that_stands_still_before_its_statement_loses_the_shard_and_writes_nothing(
+    database, line, other
+):
+    writer = database.writer()
+    await writer.submit([cup("a")], fences=[A])
+    line.at, line.cut = STATEMENT, "hold"
+    pending = writer.submit([cup("b")], fences=[A, B]), writer.submit([cup("c")], fences=[B])
+    await asyncio.wait_for(line.held.wait(), 20)
+    await asyncio.wait_for(other.execute(TAKE.format(3)), 20)
+    line.go_on.set()
+    assert await outcomes(*pending) == ["Fenced", "done"]
+    assert set(await levels(database)) == {"a", "c"}
+
+
+@pytest.mark.parametrize("at", [STATEMENT, COMMIT])
 @pytest.mark.parametrize("cut", ["before", "after"])
-async def test_a_lost_commit_is_done_or_not_done_with_any_owner_by_then(database, line, other, cut):
+async def test_a_lost_commit_is_done_or_not_done_with_any_owner_by_then(database, line, other, cut, at):
     writer, sequence = database.writer(), WriteSequence()
-    await writer.submit([cup("a")])
-    line.cut = cut
+    await writer.submit([cup("a")], fences=[A])
+    line.at, line.cut = at, cut
+    if at == COMMIT:
+        writer.submit([cup("a")], refusable=True)
     pending = writer.submit([cup("b")], sequence, fences=[A])
-    await until(lambda: not line.cut)
+    await until(lambda: line.broken)
     await other.execute(TAKE.format(3))
     is_done = cut == "after"
     assert await outcomes(pending) == ["done" if is_done else "Unavailable"]
