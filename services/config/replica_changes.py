@@ -51,18 +51,27 @@ class ReplicaChanges:
         followed = set(self._watchers.keys)
         for key in self._versions.keys() - followed:
             del self._versions[key]
-        for key in followed:
-            known = self._versions.get(key)
-            newer: list[Config] = []
-            async with self._configs.read() as configs:
-                present = await configs.list_last_versions(*key)
-                for config in present:
-                    # At the first look nothing is known: each stream leaves out what its snapshot had.
-                    before = config.version - 1 if known is None else known.get(config.name, 0)
-                    for version in range(before + 1, config.version):
-                        if between := await configs.find_version(config.name, version):
-                            newer.append(between)
-                    if config.version > before:
-                        newer.append(config)
-            self._versions[key] = {config.name: config.version for config in present}
+        if not followed:
+            return
+        present: dict[tuple[str, str], list[Config]] = {key: [] for key in followed}
+        async with self._configs.read_one() as configs:
+            for config in await configs.list_last_versions(followed):
+                present[config.name.environment, config.name.service_name].append(config)
+        for key, configs_now in present.items():
+            newer = await self._newer(self._versions.get(key), configs_now)
+            self._versions[key] = {config.name: config.version for config in configs_now}
             self._watchers.publish(key, newer)
+
+    async def _newer(self, known: dict[ConfigName, int] | None, present: list[Config]) -> list[Config]:
+        """The versions that are not known, in order; of those that were written over, where they are still kept."""
+        newer: list[Config] = []
+        for config in present:
+            # At the first look nothing is known: each stream leaves out what its snapshot had.
+            before = config.version - 1 if known is None else known.get(config.name, 0)
+            for version in range(before + 1, config.version):
+                async with self._configs.read_one() as configs:
+                    if between := await configs.find_version(config.name, version):
+                        newer.append(between)
+            if config.version > before:
+                newer.append(config)
+        return newer

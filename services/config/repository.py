@@ -1,10 +1,10 @@
 """Values, versions and schemas in the database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -40,9 +40,9 @@ class ConfigRepository:
         )
         return [_to_domain(row) for row in await self._session.scalars(query)]
 
-    async def list_last_versions(self, environment: str, service_name: str) -> Sequence[Config]:
-        """A service's present values, and the last versions of deleted ones."""
-        query = select(ConfigRow).where(ConfigRow.service_name == service_name, ConfigRow.environment == environment)
+    async def list_last_versions(self, services: Collection[tuple[str, str]]) -> Sequence[Config]:
+        """The present values of services, each given with its environment, and the last versions of deleted ones."""
+        query = select(ConfigRow).where(tuple_(ConfigRow.environment, ConfigRow.service_name).in_(services))
         return [_to_domain(row) for row in await self._session.scalars(query.order_by(ConfigRow.key))]
 
     async def list_environment(self, environment: str) -> Sequence[Config]:

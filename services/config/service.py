@@ -194,7 +194,7 @@ class ConfigService:
         with self._watchers.follow((environment, service_name)) as watcher:
             # Following begins before the snapshot is read: what is committed in between comes twice, never not at all.
             async with self._configs.read() as configs:
-                snapshot = await configs.list_last_versions(environment, service_name)
+                snapshot = await configs.list_last_versions([(environment, service_name)])
             sent = {config.name.key: config.version for config in snapshot}
             for config in snapshot:
                 if not config.deleted:

@@ -76,5 +76,5 @@ class SessionRevocations:
         return False
 
     async def _waiting(self) -> Sequence[SessionRevocation]:
-        async with self._users.read() as users:
+        async with self._users.read_one() as users:
             return await users.list_revocations()

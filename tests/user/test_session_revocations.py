@@ -23,7 +23,7 @@ class Table:
     async def __call__(self):
         yield self
 
-    read = __call__
+    read_one = __call__
 
 
 async def test_one_that_was_read_as_waiting_and_delivered_since_ends_no_session_that_began_in_between():

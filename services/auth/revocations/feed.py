@@ -62,7 +62,7 @@ class RevocationFeed:
             if self._number is None:
                 continue
             try:
-                async with self._auth.read() as auth:
+                async with self._auth.read_one() as auth:
                     revocations, self._number = await auth.list_revocations_after(self._number, POLLED)
             except RedFireError as error:
                 log.debug("revocations of other replicas cannot be read: %s", error.message)

@@ -45,10 +45,11 @@ class SettingWatch:
     async def look(self) -> None:
         """Take what others have changed."""
         moments = self._limits.moment, self._states.moment
+        async with self._repositories.read_one() as repository:
+            if await repository.setting_changes() == self._number:
+                return
         async with self._repositories.read() as repository:
             number = await repository.setting_changes()
-            if number == self._number:
-                return
             limits, states = await repository.list_limits(), await repository.list_states()
         if -1 in moments or moments != (self._limits.moment, self._states.moment):
             return  # what was written here meanwhile may not be in it
