@@ -71,10 +71,10 @@ class MarketApi(rpc.MarketServiceServicer):
 
     async def ListBars(self, request: pb.ListBarsRequest, call: Call) -> pb.ListBarsResponse:
         """Closed bars."""
-        page = Page.of(request, cursor=(int,))
-        interval, after = interval_from_pb(request.interval), page.after[0] if page.after else None
+        page, interval = Page.of(request, cursor=(int, int)), interval_from_pb(request.interval)
+        after = (page.after[0], page.after[1]) if page.after else None
         rows = await self._market.list_bars(request.symbol, interval, *range_from_pb(request), after, page.size + 1)
-        cut = page.slice(rows, lambda bar: [bar.start_ns])
+        cut = page.slice(rows, lambda bar: [bar.trading_day, bar.start_ns])
         return pb.ListBarsResponse(bars=map(bar_to_pb, cut.items), next_page_token=cut.next_page_token)
 
     def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> SourceStream:

@@ -50,6 +50,7 @@ def bar_to_pb(bar: Bar) -> pb.Bar:
         turnover=bar.turnover,
         open_interest=bar.open_interest,
         incomplete=bar.incomplete,
+        trading_day=bar.trading_day,
     )
 
 

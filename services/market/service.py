@@ -71,9 +71,15 @@ class Records(Protocol):
         """Ticks, oldest first."""
 
     async def list_bars(
-        self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None, after: int | None, limit: int
+        self,
+        symbol: str,
+        interval: Interval,
+        start_ns: int | None,
+        end_ns: int | None,
+        after: tuple[int, int] | None,
+        limit: int,
     ) -> list[Bar]:
-        """Closed bars, oldest first."""
+        """Closed bars behind a (trading day, start), in this order."""
 
     async def bars_before(self, symbol: str, interval: Interval, end_ns: int | None, count: int) -> list[Bar]:
         """The last bars before a moment, oldest first."""
@@ -244,9 +250,15 @@ class MarketService(Generic[T]):
         return await self._records.list_ticks(symbol, start_ns, end_ns, after, limit)
 
     async def list_bars(
-        self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None, after: int | None, limit: int
+        self,
+        symbol: str,
+        interval: Interval,
+        start_ns: int | None,
+        end_ns: int | None,
+        after: tuple[int, int] | None,
+        limit: int,
     ) -> list[Bar]:
-        """Closed bars, oldest first. Raises: UnknownSymbol."""
+        """Closed bars behind a (trading day, start), in this order. Raises: UnknownSymbol."""
         await self._require_known(symbol)
         return await self._records.list_bars(symbol, interval, start_ns, end_ns, after, limit)
 

@@ -9,6 +9,7 @@ import grpc
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
+from services.kernel.rpc import telemetry
 from tests.harness import FakeService, Platform, platform
 from tests.market.fake_engine import FakeEngine
 from tests.waiting import until
@@ -54,6 +55,16 @@ async def running(
         market = Market(running_platform, engine)
         await market.ready()
         yield market
+
+
+def bar_streams() -> int:
+    """Number of open streams of bars."""
+    return sum(
+        int(sample.value)
+        for metric in telemetry.streams.collect()
+        for sample in metric.samples
+        if "StreamBars" in sample.labels.values()
+    )
 
 
 async def read_ticks(call: Any, count: int) -> list[int]:

@@ -14,7 +14,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from tests.market.fake_engine import FakeEngine
 from tests.market.refusal import refused
-from tests.market.running_market import OTHER, Market, read_ticks, running
+from tests.market.running_market import OTHER, Market, bar_streams, read_ticks, running
 from tests.market.ticks import SYMBOL, at, daily, recorded, tick
 from tests.waiting import until, until_still
 
@@ -251,7 +251,7 @@ async def test_closed_bars_are_streamed_and_listed(market: Market) -> None:
         pb.StreamBarsRequest(symbols=[SYMBOL], interval=common_pb2.INTERVAL_5M, heartbeat_interval={"seconds": 3})
     )
     waiting = [asyncio.create_task(stream.read()) for stream in (call, five)]
-    await until(lambda: _streams(market) == 2)
+    await until(lambda: bar_streams() == 2)
     await market.send(*[tick(n) for n in range(1, 1200)])
     (bar,) = (await waiting[0]).bars[:1]
     assert bar.start_time.ToNanoseconds() == at("2026-11-20 09:30:00")
@@ -264,17 +264,6 @@ async def test_closed_bars_are_streamed_and_listed(market: Market) -> None:
     assert starts == [at(f"2026-11-20 09:{minute}:00") for minute in range(30, 38)]
     ticks = await market.stub.ListTicks(pb.ListTicksRequest(symbol=SYMBOL, page_size=5000))
     assert [one.sequence for one in ticks.ticks] == list(range(1, 1001))
-
-
-def _streams(market: Market) -> int:
-    from services.kernel.rpc import telemetry
-
-    return sum(
-        int(sample.value)
-        for metric in telemetry.streams.collect()
-        for sample in metric.samples
-        if "StreamBars" in sample.labels.values()
-    )
 
 
 async def test_ranges_beyond_all_time_are_empty_and_upside_down_ones_invalid(market: Market) -> None:

@@ -11,7 +11,7 @@ from redfire.market.v1 import market_pb2 as pb
 from services.market import metrics
 from services.quant.calendar.days import MINUTE_NS, SECOND_NS
 from tests.market.fake_engine import FakeEngine
-from tests.market.running_market import OTHER, Market, running
+from tests.market.running_market import OTHER, Market, bar_streams, running
 from tests.market.ticks import SYMBOL, at, tick
 from tests.quant.bars.made import quote
 from tests.waiting import until
@@ -95,3 +95,41 @@ async def test_bars_of_a_live_gateway_go_on_over_the_end_of_a_replay_beside_it(t
         assert (bar.volume, await bars(market, common_pb2.INTERVAL_1D, OTHER)) == (5, [])
         (replayed,) = await bars(market)
         assert replayed.incomplete
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3])
+async def test_bars_of_one_start_and_two_trading_days_are_both_streamed_and_listed(
+    market: Market, page_size: int
+) -> None:
+    interval = common_pb2.INTERVAL_4H
+    call = market.stub.StreamBars(pb.StreamBarsRequest(symbols=[SYMBOL], interval=interval))
+    reading = asyncio.create_task(call.read())
+    await until(bar_streams)
+    await market.send(
+        quote("16:59:50", 10, 5, 1),
+        quote("17:00:30", 11, 3, 2, trading_day=20261123),
+        quote("20:00:30", 11, 4, 3, trading_day=20261123),
+    )
+    market.engine.restart("e2", first_sequence=1000)  # an earlier recording again: the day before closes last
+    await until(lambda: market.engine.queues)
+    await market.send(quote("16:30:00", 9, 1, 1000), quote("20:00:30", 12, 1, 1001, trading_day=20261123))
+    streamed = list((await asyncio.wait_for(reading, 10)).bars)
+    while len(streamed) < 4:
+        streamed += (await asyncio.wait_for(call.read(), 10)).bars
+    listed, token = list[pb.Bar](), "first"
+    while token:
+        request = pb.ListBarsRequest(symbol=SYMBOL, interval=interval, page_size=page_size)
+        request.page_token = token.removeprefix("first")
+        page = await market.stub.ListBars(request)
+        listed, token = [*listed, *page.bars], page.next_page_token
+    last = {(one.trading_day, one.start_time.ToNanoseconds()): one for one in streamed}
+    assert [(one.trading_day, one.open) for one in listed] == [(20261120, 9), (20261123, 11), (20261123, 11)]
+    assert listed == [last[key] for key in sorted(last)]
+
+
+async def test_bars_of_a_day_that_was_stated_too_early_are_on_one_of_the_pages(market: Market) -> None:
+    await market.send(quote("09:30:00", 10, 5, 1, trading_day=20261123), quote("09:31:00", 10, 9, 2))
+    await market.send(quote("09:32:00", 10, 10, 3), quote("09:33:00", 10, 11, 4))
+    first = await market.stub.ListBars(pb.ListBarsRequest(symbol=SYMBOL, page_size=2))
+    rest = await market.stub.ListBars(pb.ListBarsRequest(symbol=SYMBOL, page_size=2, page_token=first.next_page_token))
+    assert [(one.trading_day, one.volume) for one in rest.bars] == [(20261123, 5)]

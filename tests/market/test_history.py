@@ -245,7 +245,7 @@ async def test_bars_of_many_days_are_listed_oldest_first_and_from_the_end(tmp_pa
         assert len(minutes) == 6
         before = await one.history.bars_before(SYMBOL, Interval.MINUTE, start + 3 * DAY_NS, 4)
         assert before == minutes[-4:]
-        rest = await one.history.list_bars(SYMBOL, Interval.DAY, None, None, days[1].start_ns, 2)
+        rest = await one.history.list_bars(SYMBOL, Interval.DAY, None, None, (20261103, days[1].start_ns), 2)
         assert rest == days[2:4]
 
 

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 T = TypeVar("T")
+BarPosition = tuple[int, int]
+"""A bar's trading day and start (ns): the order in which bars are listed."""
 _LONGEST_HOLIDAY_DAYS = 15
 """A night session belongs to the trading day after the holiday."""
 
@@ -84,25 +86,35 @@ class History:
         return await self._read(partial(find_tail, limit), read)
 
     async def list_bars(
-        self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None, after: int | None, limit: int
+        self,
+        symbol: str,
+        interval: Interval,
+        start_ns: int | None,
+        end_ns: int | None,
+        after: BarPosition | None,
+        limit: int,
     ) -> list[Bar]:
-        """Closed bars, at most `limit`, that start from `start_ns` on and before `end_ns`, oldest first."""
+        """Closed bars, at most `limit`, that start from `start_ns` on and before `end_ns`, by trading day and start.
+
+        Bars of two trading days may start alike, where one ends within their span, or where a feed states a wrong one.
+        """
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
-        low = max(low, after + 1) if after is not None else low
+        after_day, after_ns = after or (0, 0)
 
         def read(tail: Tail) -> list[Bar]:
             fresh = _fresh_bars(tail, low, high)
             bars: list[Bar] = []
-            for day in self._days({*self._bars.days(symbol), *fresh}, low, high):
+            for day in self._days((day for day in {*self._bars.days(symbol), *fresh} if day >= after_day), low, high):
                 if len(bars) >= limit:
                     break
-                bars += self._bars_of_day(symbol, interval, day, low, high, tail, fresh.get(day, {}))
+                of_day = self._bars_of_day(symbol, interval, day, low, high, tail, fresh.get(day, {}))
+                bars += of_day if day > after_day else [bar for bar in of_day if bar.start_ns > after_ns]
             return bars[:limit]
 
         return await self._read(partial(self._unarchived.bars, symbol, interval, low, high), read)
 
     async def bars_before(self, symbol: str, interval: Interval, end_ns: int | None, count: int) -> list[Bar]:
-        """The last `count` closed bars that start before `end_ns`, oldest first."""
+        """The last `count` closed bars that start before `end_ns`, in the order of `list_bars`."""
         high = LATEST_NS if end_ns is None else end_ns
 
         def read(tail: Tail) -> list[Bar]:

@@ -328,6 +328,7 @@ class Recorder:
             self._log_number,
             self._epoch.dump(),
             last_frames=dict(self._last_frames()),
+            watermarks_ns=self._open_bars.watermarks_ns,
         )
         self._segment = Segment(closed.segment.checkpoint + 1)
         self._closed = closed

@@ -59,13 +59,14 @@ class Replay:
 
     def apply_state(self) -> TickBatch:
         """Apply the checkpoint's open bars and last ticks, and return these."""
-        self._bars.load(self._state.get("bars", {}))
-        self._bars.begin_epoch(self.epoch.name)
+        watermarks_ns = self._state.get("watermarks_ns", {})
+        self._bars.load(self._state.get("bars", {}), self.epoch.name, watermarks_ns)
         frames = [base64.b64decode(text) for text in self._state.get("last_frames", {}).values()]
         batch = self._scan(b"".join(frames))
         if self.epoch.name:
             self._restored.begin_epoch(self.epoch.started())
         self._restored.take(batch)
+        self._restored.pass_time(watermarks_ns)
         return batch
 
     def apply(self, records: Sequence[Record], number: int) -> None:

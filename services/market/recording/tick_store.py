@@ -55,6 +55,8 @@ class Checkpoint:
     marks: dict[str, int] = field(default_factory=dict)
     """By symbol, how many records of the log's file are in its dump already."""
     last_frames: Mapping[str, bytes] = field(default_factory=dict)
+    watermarks_ns: Mapping[str, int] = field(default_factory=dict)
+    """The exchanges' time by gateway, before any of the dumps."""
 
 
 @dataclass(slots=True)
@@ -294,6 +296,7 @@ class TickStore:
             "epoch": checkpoint.epoch,
             "marks": checkpoint.marks,
             "last_frames": frames,
+            "watermarks_ns": checkpoint.watermarks_ns,
         }
         return f'{json.dumps(rest)[:-1]}, "bars": {{{", ".join(parts)}}}}}'.encode()
 

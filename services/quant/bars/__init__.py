@@ -5,8 +5,10 @@ stream gave is what a rebuild gives.
 
 **Time.** Bars are stamped at their start. Intraday bars start at multiples of their length from local midnight of the
 exchange; a day's bar covers the trading day, night session included, and takes its prices and volume from the
-exchange's own figures in the ticks. A span in which nothing was traded has no bar: snapshots that only repeat the last
-trade (as exchanges send after the close) open none. Ticks of the second after a session's end belong to its last bar.
+exchange's own figures in the ticks. Where a trading day ends within a span, each of the two days has a bar of that
+start: a bar is known by symbol, length, trading day and start. A span in which nothing was traded has no bar: snapshots
+that only repeat the last trade (as exchanges send after the close) open none. Ticks of the second after a session's end
+belong to its last bar.
 
 **Closing.** A bar closes at the first tick or watermark (exchange time, per gateway) at or beyond its end, at a
 session's end a second later; the day's at the end of its trading day (17:00 on Chinese exchanges) or at the next one's

@@ -1,6 +1,7 @@
 """The bar builder: all symbols' open bars, fed with ticks, watermarks and epochs in their order."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from services.quant.bars.bar import Bar
@@ -9,6 +10,9 @@ from services.quant.bars.open_bars import GatewayTime, Lengths, Rules
 from services.quant.bars.symbol_bars import Begins, SymbolBars
 from services.quant.bars.trading_days import TradingDays
 from services.quant.ticks.tick_batch import TickBatch
+
+Watermarks = Mapping[str, int]
+NO_TIMES: Watermarks = MappingProxyType({})
 
 
 class Tick(Protocol):
@@ -201,8 +205,13 @@ class BarBuilder:
         """The open bars in plain values, by symbol."""
         return {symbol: bars.dump() for symbol, bars in self._symbols.items()}
 
-    def load(self, state: Mapping[str, dict[str, Any]]) -> None:
-        """Go on from dumps of symbols, which may be of different moments.
+    @property
+    def watermarks_ns(self) -> dict[str, int]:
+        """The watermarks so far, by gateway: also of those whose symbols have not come yet."""
+        return {name: time.watermark_ns for name, time in self._gateways.items() if time.watermark_ns}
+
+    def load(self, state: Mapping[str, dict[str, Any]], epoch: str = "", watermarks_ns: Watermarks = NO_TIMES) -> None:
+        """Go on in an epoch from dumps of symbols, which may be of different moments, and the watermarks at the first.
 
         Epochs and watermarks that a symbol's dump has seen already change nothing of it when they come again.
         """
@@ -213,6 +222,10 @@ class BarBuilder:
                 self.epoch = bars.epoch
         for time in self._gateways.values():
             time.watermark_ns = min((bars.applied_ns for bars in self if bars.time is time), default=0)
+        if epoch:
+            self.begin_epoch(epoch)
+        for gateway, time_ns in watermarks_ns.items():
+            self._gateway(gateway).watermark_ns = time_ns
 
     def _closed(self, bar: Bar) -> None:
         for listener in self._listeners:

@@ -133,7 +133,7 @@ class Tick(_message.Message):
     def __init__(self, symbol: _Optional[str] = ..., time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., last_price: _Optional[float] = ..., last_quantity: _Optional[float] = ..., volume: _Optional[float] = ..., turnover: _Optional[float] = ..., open_interest: _Optional[float] = ..., open_price: _Optional[float] = ..., high_price: _Optional[float] = ..., low_price: _Optional[float] = ..., pre_close_price: _Optional[float] = ..., limit_up: _Optional[float] = ..., limit_down: _Optional[float] = ..., bid_prices: _Optional[_Iterable[float]] = ..., bid_quantities: _Optional[_Iterable[float]] = ..., ask_prices: _Optional[_Iterable[float]] = ..., ask_quantities: _Optional[_Iterable[float]] = ..., trading_day: _Optional[int] = ..., gateway: _Optional[str] = ...) -> None: ...
 
 class Bar(_message.Message):
-    __slots__ = ("symbol", "interval", "start_time", "open", "high", "low", "close", "volume", "turnover", "open_interest", "incomplete")
+    __slots__ = ("symbol", "interval", "start_time", "open", "high", "low", "close", "volume", "turnover", "open_interest", "incomplete", "trading_day")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,7 @@ class Bar(_message.Message):
     TURNOVER_FIELD_NUMBER: _ClassVar[int]
     OPEN_INTEREST_FIELD_NUMBER: _ClassVar[int]
     INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
+    TRADING_DAY_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     interval: _common_pb2.Interval
     start_time: _timestamp_pb2.Timestamp
@@ -156,7 +157,8 @@ class Bar(_message.Message):
     turnover: float
     open_interest: float
     incomplete: bool
-    def __init__(self, symbol: _Optional[str] = ..., interval: _Optional[_Union[_common_pb2.Interval, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., open: _Optional[float] = ..., high: _Optional[float] = ..., low: _Optional[float] = ..., close: _Optional[float] = ..., volume: _Optional[float] = ..., turnover: _Optional[float] = ..., open_interest: _Optional[float] = ..., incomplete: _Optional[bool] = ...) -> None: ...
+    trading_day: int
+    def __init__(self, symbol: _Optional[str] = ..., interval: _Optional[_Union[_common_pb2.Interval, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., open: _Optional[float] = ..., high: _Optional[float] = ..., low: _Optional[float] = ..., close: _Optional[float] = ..., volume: _Optional[float] = ..., turnover: _Optional[float] = ..., open_interest: _Optional[float] = ..., incomplete: _Optional[bool] = ..., trading_day: _Optional[int] = ...) -> None: ...
 
 class ListInstrumentsRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "exchange", "product", "query")

@@ -132,7 +132,7 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListBars(self, request, context):
-        """Lists closed bars, oldest first.
+        """Lists closed bars, oldest first: by trading day, then by start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
