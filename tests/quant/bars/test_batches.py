@@ -4,7 +4,7 @@ from dataclasses import astuple
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
@@ -77,6 +77,7 @@ def outcome(feed: Any) -> tuple[str, dict[str, list[str]]]:
 
 
 @pytest.mark.parametrize("build", BUILDS)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(walk=st.lists(steps, max_size=60), sizes=st.lists(st.integers(1, 25), min_size=60, max_size=60))
 def test_batches_of_any_size_make_the_bars_that_single_ticks_make(
     build: str, walk: list[dict[str, Any]], sizes: list[int]
