@@ -8,6 +8,7 @@ from keyword import iskeyword
 import click
 
 from services.kernel.errors import RedFireError, StartError
+from services.kernel.runtime.importing import importing
 from services.kernel.version import VERSION
 
 # Read by gRPC when it is imported. We start programs, never fork ourselves; its chatter is not for the terminal.
@@ -55,10 +56,10 @@ class _Lazy(click.Group):
         if cmd_name == "version":
             return version
         if cmd_name in COMMANDS:
-            command: click.Command = getattr(
-                import_module(f"services.commands.{FOLDERS.get(cmd_name, cmd_name)}"),
-                f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_"),
-            )
+            with importing():
+                module = import_module(f"services.commands.{FOLDERS.get(cmd_name, cmd_name)}")
+            name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_")
+            command: click.Command = getattr(module, name)
             return command
         return None
 

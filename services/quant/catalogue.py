@@ -143,7 +143,7 @@ class Catalogue:
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     try:
-        document = yaml.safe_load(path.read_text("utf-8")) or {}
+        document = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader) or {}
     except OSError as error:
         raise StartError(f"instruments file {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

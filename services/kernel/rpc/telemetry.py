@@ -9,19 +9,17 @@ from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry import trace
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import REGISTRY, Gauge, Histogram
 
 from services.kernel.rpc.call import current_call
 from services.kernel.rpc.rpc_metrics import SECONDS
 from services.kernel.version import VERSION
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span
 
 streams = Gauge("grpc_server_streams", "Streams that are open.", ["grpc_service", "grpc_method"])
 service_info = Gauge("service_info", "Which version of a service runs here.", ["service", "version"])
@@ -37,33 +35,43 @@ class Tracing:
 
     def __init__(self, endpoint: str, sample_ratio: float) -> None:
         self.provider: TracerProvider | None = None
-        self._propagator = TraceContextTextMapPropagator()
-        if not endpoint:
-            return
+        if endpoint:
+            self.provider = self._export(endpoint, sample_ratio)
+
+    def _export(self, endpoint: str, sample_ratio: float) -> "TracerProvider":
+        # Imported only here: it takes a while, and most have no collector.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         resource = Resource.create({"service.name": "redfire", "service.version": VERSION})
-        self.provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(sample_ratio)))
+        provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(sample_ratio)))
         # Small batches: serialising 512 spans holds the interpreter for 20 ms.
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=True)
-        self.provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=64))
-        self._tracer = self.provider.get_tracer("redfire")
+        provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=64))
+        self._propagator, self._kind = TraceContextTextMapPropagator(), SpanKind.SERVER
+        self._tracer = provider.get_tracer("redfire")
+        return provider
 
-    def start(self, method: str, traceparent: str) -> trace.Span | None:
+    def start(self, method: str, traceparent: str) -> "Span | None":
         """A span for an RPC under its caller's, or None when nothing is traced."""
         if self.provider is None:
             return None
         parent = self._propagator.extract({"traceparent": traceparent})
-        return self._tracer.start_span(method.lstrip("/"), context=parent, kind=trace.SpanKind.SERVER)
+        return self._tracer.start_span(method.lstrip("/"), context=parent, kind=self._kind)
 
     @staticmethod
-    def end(span: trace.Span, code: str) -> None:
+    def end(span: "Span", code: str) -> None:
         """End an RPC's span with its status code."""
         span.set_attribute("rpc.grpc.status_code", code)
         span.end()
 
     @staticmethod
-    def traceparent(span: trace.Span) -> str:
+    def traceparent(span: "Span") -> str:
         """The span as the parent of what follows (W3C)."""
         context = span.get_span_context()
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"

@@ -36,6 +36,7 @@ from services.kernel.rpc.server import Handlers, UnknownMethods
 from services.kernel.rpc.tls import PeerTls
 from services.kernel.rpc.user_limits import UserLimits
 from services.kernel.runtime.health import HealthReporter
+from services.kernel.runtime.importing import importing
 from services.kernel.runtime.live_settings import ConfigFollower
 from services.kernel.runtime.metrics_token import metrics_token
 from services.kernel.runtime.operations import OperationsServer
@@ -168,10 +169,11 @@ class Host:
 
     async def start(self) -> None:
         """Bind the services, make their tables, run their start hooks, and listen. Raises StartError."""
-        for name in self.names:
-            self.service_tokens.own.of(name)
-            self._registry[name].bind(name, ServiceContext(self.resources, name))
-            self._follow_log_level(name)
+        with importing():
+            for name in self.names:
+                self.service_tokens.own.of(name)
+                self._registry[name].bind(name, ServiceContext(self.resources, name))
+                self._follow_log_level(name)
         self._refuse_missing()
         where = self.settings.of(ServerSettings)
         self._server = grpc.aio.server(options=(*SERVER_OPTIONS, ("grpc.so_reuseport", int(where.reuse_port))))

@@ -125,7 +125,7 @@ class Table(_Entry):
 def load_table(path: Path = FILE) -> Table:
     """The table of a file, read once. Raises: StartError with the first thing that is wrong."""
     try:
-        return Table.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        return Table.model_validate(yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StartError(f"calendar {path}: {' '.join(str(error).split())}") from None
     except ValidationError as error:
