@@ -97,6 +97,7 @@ def bind(context: ServiceContext) -> None:
     peers = trading, portfolio, counts, prices.catalogue_loaded, context.clock
     feed = ShardFeed(*peers, checkpointer.take) if is_shared else TradingFeed(*peers)
     if is_shared:
+        shards.on_leaving(checkpointer.leave)
         watch = SettingWatch(repositories, limit_store, state_store, lambda: enforcer.begin(EVERYBODY))
         context.background("settings", watch.run)
 

@@ -76,6 +76,8 @@ def bind(context: ServiceContext) -> None:
     context.serve(StrategyApi(service, context.clock))
     context.serve(WorkerApi(assignments, active, catalogue, supervisor, context.clock, context.worker_token))
     context.on_start(catalogue.load)
+    # Workers are processes of their own, which end when leases do.
+    shards.wait_out_leases()
     shards.on_acquired(active.take)
     shards.on_leaving(active.leave)
     shards.on_lost(active.drop)

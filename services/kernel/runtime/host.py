@@ -241,7 +241,9 @@ class Host:
         self.lifecycle.begin_draining()
         if self._health is not None:
             await self._health.publish()
-        await asyncio.gather(self.lifecycle.drain(grace_s / 2), self.resources.release_shards())
+        # What is served until its shard is another's is served as ever, by streams and peers that are still there.
+        await self.resources.release_shards()
+        await self.lifecycle.drain(grace_s / 2)
         await asyncio.gather(*(listener.stop(grace_s / 2) for listener in self._listeners))
         if self._server is not None:
             await self._server.stop(grace_s / 2)

@@ -98,6 +98,15 @@ class LeaseTable:
             dropped AS (
                 UPDATE {table} SET owner = '', expires_at = now() WHERE owner = $1 AND {key} = ANY($2::{kind}[]))
             SELECT {notify}"""  # noqa: S608 # nosec B608
+        ended = f"DELETE FROM named_leases WHERE name = ANY(SELECT '{MEMBER}' || unnest($1::text[]))"  # noqa: S608 # nosec B608
+        left_ = f"left_ AS ({ended}), " if self._has_members else ""
+        self._end = f"""
+            WITH {left_}of_ended AS (
+                SELECT {key} FROM {table} WHERE owner = ANY($1::text[]) AND expires_at > now()
+                ORDER BY {key} FOR UPDATE SKIP LOCKED),
+            freed AS (
+                UPDATE {table} AS l SET expires_at = now() FROM of_ended WHERE l.{key} = of_ended.{key} RETURNING 1)
+            SELECT {notify} FROM freed"""  # noqa: S608 # nosec B608
         self._add = f"""
             INSERT INTO {table} ({key}, owner, address, epoch, expires_at)
             SELECT key, '', '', 0, now() FROM unnest($1::{kind}[]) AS r (key) ON CONFLICT DO NOTHING"""  # noqa: S608 # nosec B608
@@ -123,6 +132,10 @@ class LeaseTable:
     async def drop(self, keys: Iterable[Key]) -> None:
         """Give leases up, for anybody to take."""
         await self._fetch(self._drop, self._holder, list(keys))
+
+    async def end(self, owners: Iterable[str]) -> None:
+        """Free the leases of holders whose processes have ended, for anybody to take."""
+        await self._fetch(self._end, list(owners))
 
     async def add(self, keys: Iterable[Key]) -> None:
         """Make rows that are not there, free to take."""

@@ -1,11 +1,13 @@
 """Ownership of shards by leases in the service's own database: each replica has its fair share of them.
 
-When a replica comes, the others hand shards over to it, each one shard at a time; when one goes, the others take what
-it gave up, or what nobody renewed. A shard is served once its users are loaded.
+When a replica comes, the others hand shards over to it, each one shard at a time; one that goes gives its shards up
+some at a time, the next when these are served, and of one that died the others take what nobody renews. A shard is
+served once its users are loaded.
 """
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
@@ -21,6 +23,10 @@ DRAIN_S = 0.15
 """Time that calls which are being served may take to end before their shard is handed over."""
 HAND_OVER_S = 1.0
 """Time after which the next shard is handed over, though nobody said that the last one is served."""
+AT_ONCE = SHARDS // 8
+"""Shards that one who leaves gives up at a time: users wait for the loading of so many, and not of all."""
+LEAVE_S = 2.5
+"""Time after which it gives up at once what it still has."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """After shards could not be loaded, longer each time."""
 SERVED = "served"
@@ -90,9 +96,18 @@ class LeasedOwnership(Ownership):
         while not self._holder.has_decided or self._holder.held.keys() - self._serving.keys():
             await self.changed(1.0)
 
+    def wait_out_leases(self) -> None:
+        """Take what a process that has ended had when its leases end."""
+        self._holder.takes_from_ended = False
+
     async def release(self) -> None:
-        """Let running calls end, then give everything up."""
+        """Let others take over some shards at a time, then give everything up, once running calls have ended."""
         self._holder.is_leaving = True
+        if self._holder.takes_from_ended:
+            try:
+                await self._release_parts()
+            except LOST as error:
+                log.warning("shards cannot be given up one after the other: %s: %s", type(error).__name__, error)
         self._leaving.update(ALL_SHARDS)
         await self._run_leaving(ALL_SHARDS)
         await self._drained(ALL_SHARDS)
@@ -106,6 +121,17 @@ class LeasedOwnership(Ownership):
         except LOST as error:
             log.warning("shards are not given up but end by themselves: %s: %s", type(error).__name__, error)
         self._holder.table.discard()
+
+    async def _release_parts(self) -> None:
+        """Give shards up, some at a time, as long as somebody is there to take them."""
+        await self._run_leaving(list(self.owned()))
+        end = now() + LEAVE_S
+        await self._holder.leave()
+        while (part := sorted(self.owned())[:AT_ONCE]) and self._holder.others and now() < end:
+            self._leaving.update(part)
+            await self._drained(part)
+            self._holder.lose(part)
+            await self._holder.give_up(part, min(HAND_OVER_S, end - now()))
 
     def begin_hand_over(self, shard: int, to: str, address: str) -> "asyncio.Task[None]":
         """Hand a shard over; leases are renewed meanwhile."""
@@ -187,6 +213,10 @@ class _ShardHolder(LeaseHolder):
         self.addresses: dict[int, str] = {}
         self.has_decided = self.is_leaving = False
         self.has_taken = asyncio.Event()
+        self.others: frozenset[str] = frozenset()
+        """The other holders that are there."""
+        self._times_served = 0
+        """Notifications that somebody serves what it took."""
         self._give_after = 0.0
         self._giving: asyncio.Task[None] | None = None
 
@@ -198,6 +228,21 @@ class _ShardHolder(LeaseHolder):
         except LOST:
             self.look()
 
+    async def leave(self) -> None:
+        """Be no member any more, so that this share is the others'; what is held is kept. Raises LOST."""
+        self.not_before = math.inf
+        await self.table.leave([])
+
+    async def give_up(self, shards: Collection[int], seconds: float) -> None:
+        """Give shards up that are lost here, and wait a while until others serve them. Raises LOST."""
+        end, before = now() + seconds, self._times_served
+        await self.table.drop(shards)
+        self.look()
+        while self.others and (left_s := end - now()) > 0:
+            if self._times_served > before and self.addresses.keys() >= {*shards}:
+                return
+            await self.changed(left_s)
+
     def _announce(self) -> None:
         super()._announce()
         self._ownership.announce()
@@ -205,6 +250,7 @@ class _ShardHolder(LeaseHolder):
     def _notified(self, payload: str) -> None:
         if payload == SERVED:
             self._give_after = 0.0
+            self._times_served += 1
         super()._notified(payload)
 
     def _lost(self, keys: Collection[int]) -> None:
@@ -213,6 +259,7 @@ class _ShardHolder(LeaseHolder):
     async def _decide(self, leases: list[Lease]) -> None:
         members = {lease.owner: lease.address for lease in leases if lease.key is None}
         members[self.holder] = ""
+        self.others = frozenset(members.keys() - {self.holder})
         shards = {int(lease.key): lease for lease in leases if lease.key is not None}
         if missing := set(ALL_SHARDS).difference(shards):
             await self.table.add(missing)

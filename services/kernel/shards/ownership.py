@@ -64,6 +64,12 @@ class Ownership(ABC):
         """Run a hook before shards are handed over: what works for their users is to end, within a few seconds."""
         self._leaving_hooks.append(hook)
 
+    def wait_out_leases(self) -> None:  # noqa: B027 there is nobody else
+        """Take the shards of a process that has ended no sooner than its leases end.
+
+        For services with other processes that work for users as long as the leases last.
+        """
+
     def on_changed(self, hook: Callable[[], None]) -> None:
         """Call a hook whenever something about the shards changes or is learned."""
         self._changed_hooks.append(hook)

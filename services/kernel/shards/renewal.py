@@ -14,6 +14,7 @@ from typing import Any
 
 from services.kernel.backoff import Backoff
 from services.kernel.shards.lease_table import LEASE_S, LOST, Lease, LeaseTable
+from services.kernel.shards.process_watch import ProcessWatch
 from services.kernel.tasks import wait_for_event
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,10 @@ class LeaseHolder(ABC):
         self._is_away = False
         self.not_before = 0.0
         """Time from which it may take leases again, after it could make no use of some."""
+        self.takes_from_ended = True
+        """True where the leases of a process that has ended are taken at once; else when they end."""
+        self._processes = ProcessWatch(self._note_ended)
+        self._ended: set[str] = set()
         table.on_notification(self._notified)
 
     @property
@@ -63,6 +68,12 @@ class LeaseHolder(ABC):
 
     async def run(self) -> None:
         """Keep what is held and take what is due, until cancelled."""
+        try:
+            await self._keep()
+        finally:
+            await self._processes.close()
+
+    async def _keep(self) -> None:
         backoff = Backoff(FIRST_RETRY_S, LONGEST_RETRY_S)
         while True:
             self._look_now.clear()
@@ -105,6 +116,9 @@ class LeaseHolder(ABC):
         started = now()
         if self.held and not self.is_sure:
             self._expire()
+        if ended := set(self._ended):
+            await self.table.end(ended)
+            self._ended -= ended
         is_due = started >= self._renew_at
         before = dict(self.held)
         leases = await self.table.see(before, is_due, started >= self.not_before)
@@ -116,6 +130,9 @@ class LeaseHolder(ABC):
             self._until = started + LEASE_S - MARGIN_S
             self._watch_until()
         self.lose([key for key, epoch in before.items() if mine.get(key) != epoch])
+        if self.takes_from_ended:
+            others = [lease for lease in leases if not lease.is_free and lease.owner != self.holder]
+            self._processes.watch({lease.owner: lease.address for lease in others})
         await self._decide(leases)
         self._announce()
         ends = [lease.left_s for lease in leases if lease.owner not in ("", self.holder) and lease.left_s > 0]
@@ -134,6 +151,11 @@ class LeaseHolder(ABC):
         if gone:
             self._lost(gone)
             self._announce()
+
+    def _note_ended(self, holder: str) -> None:
+        log.info("the process of a holder of leases has ended")
+        self._ended.add(holder)
+        self.look()
 
     def _watch_until(self) -> None:
         if self._watch is not None:

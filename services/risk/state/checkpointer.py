@@ -21,6 +21,8 @@ from services.risk.state.setting_store import SettingStore
 GROUP = 200
 # Messages of trading after which its stream's position is written though nothing of it was counted.
 STEPS = 1000
+# Time for writing the counts of shards that leave; what is not written then is counted by their next owner.
+LEAVE_S = 0.5
 # Orders count for so long for the orders per second.
 RATE_S = 1.0
 
@@ -76,6 +78,13 @@ class Checkpointer:
             self._counts.take(shard).load(position, [row for row in rows if shard_of(row.user_id) == shard])
         return positions.keys()
 
+    async def leave(self, shards: Collection[int]) -> None:
+        """Write what was counted of shards that leave, so that their next owner has little to count again."""
+        async with asyncio.timeout(LEAVE_S):
+            for shard, counts in self._counts.items():
+                if shard in shards:
+                    await self._save_counts(shard, counts, self._oldest, is_last=True)
+
     async def run(self) -> None:
         """Keep the days for as long as the process runs."""
         while True:
@@ -100,10 +109,13 @@ class Checkpointer:
             await self._save(self._portfolio.total_up(accounts[start : start + GROUP]))
             await asyncio.sleep(0)
 
-    async def _save_counts(self, shard: int, counts: DayCounts, oldest: int) -> None:
+    async def _save_counts(self, shard: int, counts: DayCounts, oldest: int, is_last: bool = False) -> None:
         self._mark(shard, counts)
         position, rows = counts.position(), counts.take_changed()
-        if position is None or not (rows or position.sequence >= counts.saved + STEPS or oldest != self._oldest):
+        if position is None:
+            return
+        steps = position.sequence - counts.saved
+        if not (rows or steps >= STEPS or (is_last and steps) or oldest != self._oldest):
             return
         try:
             async with self._repositories() as repository:

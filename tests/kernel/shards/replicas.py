@@ -45,11 +45,12 @@ WRITE = Database.insert(Written)
 class Replica:
     """A process's part in sharing, within the process of the test."""
 
-    def __init__(self, name: str, database: Database) -> None:
+    def __init__(self, name: str, database: Database, address: str = "") -> None:
+        """`address` is where its process listens, where it does; else the name stands for it."""
         self.name = name
         self.database = database
         self.tasks = Tasks()
-        self.shards = LeasedOwnership(database.connect, lambda: name, self.tasks)
+        self.shards = LeasedOwnership(database.connect, lambda: address or name, self.tasks)
         self.loaded: set[int] = set()
         self.loads: Counter[int] = Counter()
         self.load_fails = False

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from services.kernel.data.backend import PostgresOptions
-from services.kernel.shards import lease_table
+from services.kernel.shards import lease_table, leased_ownership
+from services.kernel.shards.leased_ownership import AT_ONCE
 from services.kernel.shards.ownership import SHARDS
 from tests.kernel.data.line import Line
 from tests.kernel.shards.replicas import Base, Replica, epochs_written, is_shared, owners
@@ -20,6 +21,26 @@ LONG_S = 60.0
 _names = itertools.count(1)
 
 
+class Listener:
+    """Stands in for what a process listens on, and all that is connected to it."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._connected: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> "Listener":
+        self._server = await asyncio.start_server(lambda _, writer: self._connected.append(writer), "127.0.0.1", 0)
+        self.address = "127.0.0.1:{1}".format(*self._server.sockets[0].getsockname())
+        return self
+
+    def close(self) -> None:
+        """End as a process does that is killed."""
+        self._server.close()
+        for writer in self._connected:
+            writer.transport.abort()
+
+
 class Cluster:
     """Replicas of one database, each with a line of its own to it."""
 
@@ -28,16 +49,23 @@ class Cluster:
         self.name = f"shards{next(_names)}"
         self.replicas: list[Replica] = []
         self.lines: dict[str, Line] = {}
+        self.listeners: dict[str, Listener] = {}
         self._contexts = []
 
-    async def add(self, load_fails: bool = False) -> Replica:
+    async def add(self, load_fails: bool = False, listens: bool = False, waits_out: bool = False) -> Replica:
         line = Line(self._port)
         self._contexts.append(line)
         await line.__aenter__()
         url = f"postgresql+asyncpg://{ROLE}@127.0.0.1:{line.port}/{self.name}"
         context = opened(url, Base, options=PostgresOptions(connect_timeout_s=2))
         self._contexts.append(context)
-        replica = Replica(f"replica{len(self.lines)}", await context.__aenter__())
+        name, address = f"replica{len(self.lines)}", ""
+        if listens:
+            self.listeners[name] = await Listener().start()
+            address = self.listeners[name].address
+        replica = Replica(name, await context.__aenter__(), address)
+        if waits_out:
+            replica.shards.wait_out_leases()
         replica.load_fails = load_fails
         self.lines[replica.name] = line
         self.replicas.append(replica)
@@ -45,6 +73,8 @@ class Cluster:
 
     async def kill(self, replica: Replica) -> None:
         await replica.kill()
+        if replica.name in self.listeners:
+            self.listeners.pop(replica.name).close()
         self.lines[replica.name].is_down = True
         self.lines[replica.name].hang_up()
         self.replicas.remove(replica)
@@ -56,6 +86,8 @@ class Cluster:
     async def close(self) -> None:
         for replica in self.replicas:
             await replica.tasks.stop()
+        for listener in self.listeners.values():
+            listener.close()
         for context in reversed(self._contexts):
             await context.__aexit__(None, None, None)
 
@@ -105,6 +137,60 @@ async def test_what_an_orderly_stop_gives_up_is_taken_at_once(cluster, monkeypat
     assert not first.loaded and first.shards.owns(1) is None
     await until(lambda: len(second.shards.owned()) == SHARDS, LONG_S)
     assert set(second.loads.values()) == {1}
+
+
+async def test_who_leaves_gives_up_some_shards_at_a_time_the_next_when_these_are_served(cluster, monkeypatch):
+    monkeypatch.setattr(lease_table, "LEASE_S", 3600.0)
+    monkeypatch.setattr(leased_ownership, "LEAVE_S", LONG_S)
+    monkeypatch.setattr(leased_ownership, "HAND_OVER_S", LONG_S)
+    first, second = await cluster.add(), await cluster.add()
+    await until(lambda: is_shared(first, second), LONG_S)
+    asked = []
+
+    async def leave(shards):
+        asked.append((len(shards), first.shards.begin_call(max(shards))))
+
+    first.shards.on_leaving(leave)
+    leaving = asyncio.create_task(first.shards.release())
+    unserved = []
+    while not leaving.done():
+        unserved.append(sum(not names for names in owners(cluster.replicas).values()))
+        await asyncio.sleep(0)
+    await leaving
+    cluster.replicas.remove(first)
+    await until(lambda: len(second.shards.owned()) == SHARDS, LONG_S)
+    assert max(unserved) == AT_ONCE
+    assert asked[0] == (SHARDS // 2, True), "what is to be done before is done while all is still served"
+    assert set(second.loads.values()) == {1}
+
+
+async def test_replicas_that_all_leave_wait_for_nobody(cluster, monkeypatch):
+    monkeypatch.setattr(leased_ownership, "LEAVE_S", LONG_S * 60)
+    monkeypatch.setattr(leased_ownership, "HAND_OVER_S", LONG_S * 60)
+    first, second = await cluster.add(), await cluster.add()
+    await until(lambda: is_shared(first, second), LONG_S)
+    await asyncio.gather(cluster.release(first), cluster.release(second))
+    third = await cluster.add()
+    assert len(third.shards.owned()) == SHARDS
+
+
+async def test_what_a_process_that_ended_had_is_taken_at_once(cluster, monkeypatch):
+    """Not when its leases end, which here would take an hour."""
+    monkeypatch.setattr(lease_table, "LEASE_S", 3600.0)
+    first, second, third = [await cluster.add(listens=True) for _ in range(3)]
+    await until(lambda: is_shared(first, second, third), LONG_S)
+    await cluster.kill(first)
+    await until(lambda: is_shared(second, third), LONG_S)
+
+
+async def test_where_leases_are_waited_out_a_process_that_ended_keeps_its_shards_so_long(cluster, monkeypatch):
+    monkeypatch.setattr(lease_table, "LEASE_S", 3600.0)
+    first, second = [await cluster.add(listens=True, waits_out=True) for _ in range(2)]
+    await until(lambda: is_shared(first, second), LONG_S)
+    await cluster.kill(first)
+    until_before = second.shards.sure_until
+    await until(lambda: second.shards.sure_until > until_before + 2, LONG_S)
+    assert len(second.shards.owned()) == SHARDS // 2
 
 
 async def test_what_a_killed_replica_had_is_shared_by_the_others(cluster):
