@@ -219,6 +219,7 @@ async def test_without_the_recorder_ticks_go_on_and_bars_and_history_are_refused
     retry = error_details_pb2.RetryInfo()
     assert any(detail.Unpack(retry) for detail in rpc_status.from_call(error.value).details)
     await pair.start(RECORDER)
+    await until(lambda: pair.recorder.last(SYMBOL, 399), timeout_s=30)  # else bars of what it missed come, too
 
     async def opens() -> Any:
         try:
