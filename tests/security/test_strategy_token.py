@@ -118,7 +118,13 @@ async def test_it_changes_no_order_of_the_account_but_its_own(owner: Owner) -> N
     await owner.trader.becomes(made.order_id, "CANCELED")
 
 
-@pytest.mark.parametrize("name", [new_id(), "anything", STRATEGY])
+async def test_a_traders_own_program_has_a_name_that_is_no_strategys(owner: Owner) -> None:
+    assert (await owner.trader.create(account_id=owner.own, strategy_id="pairs-7")).strategy_id == "pairs-7"
+    async with refused("PERMISSION_DENIED", DENIED):
+        await owner.strategy.create(strategy_id="pairs-7")
+
+
+@pytest.mark.parametrize("name", [new_id(), new_id().upper(), f" {STRATEGY}", STRATEGY.replace("-", ""), STRATEGY])
 async def test_nobody_gives_orders_in_a_strategys_name(owner: Owner, name: str) -> None:
     preview = order_pb.PreviewOrderRequest(
         client_order_id="preview", symbol=SYMBOL, side=1, type=1, quantity="1", strategy_id=name
