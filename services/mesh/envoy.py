@@ -28,7 +28,7 @@ from services.mesh.edge.overload import PRESSURE
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 5.0
 UNIX_PATH_LIMIT = 100

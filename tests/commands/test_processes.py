@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from services import registry
 from services.cli import cli
+from services.commands.processes import supervisor
 from services.commands.processes.layout import addresses_of, plan, stop_order
 from services.commands.processes.ports import KeptPort
 from services.commands.processes.service_process import ServiceProcess
@@ -133,6 +134,27 @@ async def test_a_crash_loop_is_told_once_and_tried_less_and_less_often(tmp_path)
         assert len(watched.told) == 1
     finally:
         await watched.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("serves", [True, False])
+async def test_a_start_ends_when_all_serve_or_when_none_more_does_in_time(tmp_path, monkeypatch, serves):
+    time_s = 240.0 if serves else 0.2
+    monkeypatch.setattr(supervisor, "START_TIMEOUT_S", time_s)
+    (tmp_path / "logs").mkdir()
+    only = {"config": registry.SERVICES["config"]}
+    common = {"REDFIRE_PLATFORM__DATA_DIR": str(tmp_path), "REDFIRE_IDENTITY__EDGE_SECRET": SECRET}
+    specs = plan(only, 1, common)
+    platform = supervisor.Supervisor(only, specs, tmp_path / "logs", lambda: None, lambda line: None)
+    try:
+        if serves:
+            await platform.start()
+            assert platform.pids["config"] and not platform.failures()
+        else:
+            with pytest.raises(StartError, match=r"not healthy for 0.2 s: config; see"):
+                await platform.start()
+    finally:
+        await platform.stop()
 
 
 @pytest.mark.parametrize(
