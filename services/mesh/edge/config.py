@@ -16,6 +16,13 @@ from services.mesh.edge.routes import NOWHERE, OPERATORS, streams_cluster
 HEADER = "# Envoy's configuration, rendered from the contract by `make gen` or `redfire mesh render`; do not edit.\n"
 LISTENERS = "listeners.yaml"  # where `EdgeOptions.watched` says so
 STREAMS = 10_000  # that are open at a time, and then as many calls again
+RUNTIME = {
+    # Regular expressions here are ours alone, and no larger than this.
+    "re2.max_program_size.error_level": 2000,
+    # A connection with a thousand requests in one read waits for all others after each few of them: or who logs in
+    # would wait for all that somebody floods with.
+    "http.max_requests_per_io_cycle": 16,
+}
 KEEPALIVE: Json = {"interval": "30s", "timeout": "5s"}
 # Streams at a process that stands still end, for their clients to open them at another. Services take pings each 5 s.
 REPLICA_KEEPALIVE: Json = {"interval": "6s", "timeout": "5s"}
@@ -27,10 +34,7 @@ def render_edge(contract: Contract, options: EdgeOptions) -> Json:
     bootstrap: Json = {
         "node": {"id": "edge", "cluster": "edge"},
         "overload_manager": overload(options),
-        # Regular expressions here are ours alone, and no larger than this.
-        "layered_runtime": {
-            "layers": [{"name": "edge", "static_layer": {"re2.max_program_size.error_level": 2000}}],
-        },
+        "layered_runtime": {"layers": [{"name": "edge", "static_layer": dict(RUNTIME)}]},
         "static_resources": {"listeners": listeners(contract, options), "clusters": clusters(options)},
     }
     if options.admin:
