@@ -28,6 +28,8 @@ from services.kernel.errors import StartError
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 T = TypeVar("T")
+SLOW_ATTEMPTS = 6
+"""Times that a start asks a database which does not answer in time."""
 
 
 class Database:
@@ -64,7 +66,7 @@ class Database:
             if self.dialect == "sqlite" and (migrate or not await self._backend.exists()):
                 self._refuse((await self._exclusively(self._prepare))[1])
             else:
-                self._refuse(await self.check())
+                self._refuse(await self._check_patiently())
 
     async def check(self, thorough: bool = False) -> list[str]:
         """Reasons, in words, for which this version cannot run on the database; empty when it can. Changes nothing.
@@ -73,15 +75,27 @@ class Database:
         models differ from what migrations made.
         """
         with self._errors():
-            if not await self._backend.exists():
-                return ["it does not exist"]
-            async with self._engine.connect() as connection:
-                problems = self.schema.problems(await connection.run_sync(self.schema.state), exact=thorough)
-                if thorough and not problems:
-                    from services.kernel.data.migrations import drift
+            return await self._check(thorough)
 
-                    problems = await connection.run_sync(drift, self.schema.metadata)
-                return problems
+    async def _check_patiently(self) -> list[str]:
+        """Check, again where a server is there and too busy to answer: others start at the same time."""
+        for _ in range(SLOW_ATTEMPTS - 1):
+            try:
+                return await self._check()
+            except TimeoutError:
+                log.warning("the database does not answer in time; it is asked again")
+        return await self._check()
+
+    async def _check(self, thorough: bool = False) -> list[str]:
+        if not await self._backend.exists():
+            return ["it does not exist"]
+        async with self._engine.connect() as connection:
+            problems = self.schema.problems(await connection.run_sync(self.schema.state), exact=thorough)
+            if thorough and not problems:
+                from services.kernel.data.migrations import drift
+
+                problems = await connection.run_sync(drift, self.schema.metadata)
+            return problems
 
     async def migrate(self) -> str:
         """Bring the tables to this version, a missing database too; returns what was done, empty for nothing.

@@ -9,9 +9,10 @@ from sqlalchemy import select
 
 from services.kernel.data import postgres_writer
 from services.kernel.data.backend import PostgresOptions
+from services.kernel.data.database import Database
 from services.kernel.data.reads import RowText
 from services.kernel.data.writes import WriteSequence
-from services.kernel.errors import CommitUnknown, Duplicate, Unavailable
+from services.kernel.errors import CommitUnknown, Duplicate, StartError, Unavailable
 from tests.kernel.data.cups import Base, Cup, cup, levels, outcomes, put
 from tests.kernel.data.line import COMMIT, STATEMENT, Line
 from tests.postgres import ROLE, installed_server, opened
@@ -138,6 +139,28 @@ async def test_what_a_server_out_of_reach_does_not_answer_fails_after_its_time(l
         line.is_silent = False
         line.hang_up()
         await until(lambda: _is_written(writer))
+
+
+async def test_a_start_waits_for_a_server_that_is_too_busy_to_answer(line, caplog):
+    url = f"postgresql+asyncpg://{ROLE}@127.0.0.1:{line.port}/faults{next(_names)}"
+    async with opened(url, Base, options=QUICK):
+        pass
+    database = Database(url, Base, options=PostgresOptions(connect_timeout_s=1))
+    line.is_silent = True
+    starting = asyncio.create_task(database.start())
+    await until(lambda: "it is asked again" in caplog.text, 60)
+    line.is_silent = False
+    await starting
+    await database.close()
+
+
+async def test_a_start_without_a_server_ends_at_once(line, caplog):
+    line.is_down = True
+    database = Database(f"postgresql+asyncpg://{ROLE}@127.0.0.1:{line.port}/faults", Base, options=QUICK)
+    with pytest.raises(StartError, match="faults"):
+        await database.start()
+    assert "it is asked again" not in caplog.text
+    await database.close()
 
 
 async def _write(unit):
