@@ -20,7 +20,8 @@ OPEN = frozenset({500, 502, 503, 504, 429, 408})
 NEVER = frozenset({500, 401})
 """Answers that no fault accounts for."""
 PAUSE_S, PATIENCE_S = 0.1, 120.0
-RETRIED_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 0.05, 1.0
+RETRIED_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 240.0, 0.05, 1.0
+"""The retry policy. A machine that is busy with others takes a minute to start a process; times are told apart."""
 
 
 @dataclass

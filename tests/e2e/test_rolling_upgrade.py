@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from services import registry
 from services.cli import cli
+from services.kernel.identifiers import new_id
 from tests.chaos.audit import audit
 from tests.chaos.trader import Trader
 from tests.e2e.processes import START_S, Processes
@@ -26,6 +27,8 @@ VERSION_FOLDER = Path(__file__).with_name("installed_version")
 REPLACED_S = 300
 """The machine of a test run may be busy with others."""
 TRADERS = 3
+A_FEW = ("config", "trading")
+"""Services whose replicas are replaced first, in a third of the time of all: risk is in trading's processes."""
 pytestmark = [pytest.mark.timeout(2400), pytest.mark.upgrade]
 
 ASKED = {
@@ -95,7 +98,7 @@ def platform(
     versions: tuple[Path, Path], postgres: PostgresServer, rabbitmq: RabbitMqServer, tmp_path: Path
 ) -> Iterator[Upgraded]:
     env = {
-        "REDFIRE_DATABASE__URL": postgres.url("upgraded_{name}_db"),
+        "REDFIRE_DATABASE__URL": postgres.url(f"upgraded{new_id()[-8:]}_{{name}}_db"),
         "REDFIRE_EVENTS__URL": rabbitmq.url,
         # Clients that trade by chance must not run out of it.
         "REDFIRE_TRADING__PAPER_CASH": str(10**10),
@@ -162,25 +165,27 @@ def all_acknowledged(traders: list[Trader]) -> None:
     )
 
 
-def migrated(platform: Upgraded, *arguments: str) -> int:
+def migrated(platform: Upgraded) -> int:
     """Exit code of the installed version's `redfire migrate`."""
-    command = [sys.executable, "-P", "-m", "services.cli", "migrate", "--data-dir", str(platform.data_dir), *arguments]
+    command = [sys.executable, "-P", "-m", "services.cli", "migrate", "--data-dir", str(platform.data_dir)]
     return subprocess.run(command, env=platform.environment, capture_output=True).returncode
 
 
+@pytest.mark.parametrize(
+    "services",
+    [pytest.param(A_FEW, id="a few services"), pytest.param(tuple(registry.SERVICES), id="all services")],
+)
 def test_replicas_of_two_versions_run_beside_each_other_and_no_call_fails_while_they_are_replaced(
-    platform, versions, traders, tmp_path
+    platform, versions, traders, tmp_path, services
 ):
     before, after = versions
     assert heads(before) != heads(after)
     client = mirrored(platform)
     all_acknowledged(traders)
     platform.install(after)
-    assert migrated(platform, "--check") == 1
     assert migrated(platform) == 0
-    assert migrated(platform, "--check") == 0
     all_acknowledged(traders)
-    for service in registry.SERVICES:
+    for service in services:
         replicas = platform.pids()[service]
         if service == "risk":
             continue  # trading's process
@@ -192,7 +197,7 @@ def test_replicas_of_two_versions_run_beside_each_other_and_no_call_fails_while_
                 by_version = [platform.version_of(pid) for pid in platform.pids()[service]]
                 assert sorted(by_version) == sorted(versions)
                 assert differences(platform, service, client, tmp_path) == []
-    pids = {pid for name, pids in platform.pids().items() if name != "envoy" for pid in pids}
+    pids = {pid for name, pids in platform.pids().items() if name in services for pid in pids}
     assert {platform.version_of(pid) for pid in pids} == {after}
     for trader in traders:
         trader.pause()

@@ -18,6 +18,12 @@ MIGRATIONS = "services/*/migrations/versions/*.py"
 _MIGRATION = re.compile(r"services/(\w+)/migrations/versions/(\d+)_\w+\.py")
 NEXT_COLUMNS = {"user": ("UserRow", "users"), "trading": ("OrderRow", "orders"), "config": ("ConfigRow", "configs")}
 """Models, and tables, that the next version adds a column to."""
+NEXT_READS = (
+    "services/trading/rows.py",
+    'values = dict(row)\n    values.pop("is_open")\n',
+    'values = dict(row)\n    values.pop("is_open"), values.pop("note_of_tomorrow")\n',
+)
+"""Reading of the new column by the next version: the file, our line, and its own."""
 SPEAKS_WITH_US = "services/kernel/identity/service_keys.py"
 """A file of the oldest version whose processes take the tokens of ours: services sign with keys of their own."""
 _NEXT_MIGRATION = '''"""Add a note."""
@@ -90,6 +96,10 @@ def next_version(folder: Path) -> Path:
         (home / "migrations" / "versions" / f"{revision}_add_note.py").write_text(migration)
         with (home / "models.py").open("a") as models:
             models.write(_NEXT_MODEL.format(model=model))
+    file, ours, theirs = NEXT_READS
+    text = (folder / file).read_text()
+    assert text.count(ours) == 1
+    (folder / file).write_text(text.replace(ours, theirs))
     return folder
 
 
