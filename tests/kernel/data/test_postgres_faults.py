@@ -37,7 +37,7 @@ async def database(line):
 
 @pytest.fixture(params=[STATEMENT, COMMIT], ids=["at once", "in parts"])
 def more(request, line):
-    """What goes along with a group, which is broken where it is committed: by its statement, or by a COMMIT."""
+    """Changes that go along with a group, which is broken where it is committed: by its statement, or by a COMMIT."""
     line.at = request.param
     return lambda writer: [] if line.at == STATEMENT else [writer.submit([cup("a")], refusable=True)]
 
