@@ -199,6 +199,29 @@ async def test_a_late_try_of_a_call_that_was_refused_is_refused_alike_and_does_n
     assert len(replicas[1].orders.calls) == 3
 
 
+async def test_of_two_tries_at_once_the_second_is_refused_as_the_first_was(replicas):
+    """It looked for a refusal before there was one, and would be accepted once that is said to the client."""
+    user, request, orders = user_of(1), pb.CancelOrderRequest(order_id=new_id()), replicas[1].orders
+    orders.wait, orders.fail = asyncio.Event(), FailedPrecondition("not now", reason=Reason.ORDER_NOT_OPEN)
+    asked = [stub(replica, user, x_request_id="one") for replica in replicas]
+    tries = [asyncio.ensure_future(failure_of(one.CancelOrder(request))) for one in asked]
+    await until(lambda: replicas[1].shards.calls == 2)
+    orders.wait.set()
+    reasons = [details(failure)["ErrorInfo"].reason for failure in await asyncio.gather(*tries)]
+    assert reasons == ["ORDER_NOT_OPEN"] * 2 and orders.running == 0
+    assert len([call for call in orders.calls if call.request_id == "one"]) == 1
+    del orders.calls[:]
+    orders.wait = asyncio.Event()
+    left = stub(replicas[1], user, x_request_id="left").CancelOrder(request)
+    await until(lambda: orders.running)
+    other = stub(replicas[1], user, x_request_id="left").CancelOrder(request)
+    await until(lambda: replicas[1].shards.calls == 2)
+    left.cancel()
+    await until(lambda: len(orders.calls) == 2)
+    orders.wait.set()
+    await other
+
+
 async def test_what_any_replica_can_answer_is_not_forwarded(replicas):
     await stub(replicas[0], user_of(1)).ListOrders(pb.ListOrdersRequest())
     assert (len(replicas[0].orders.calls), len(replicas[1].orders.calls)) == (1, 0)

@@ -55,6 +55,8 @@ _OWN_KEYS = {
     HOP_KEY, SHARD_KEY, EDGE_KEY,
 }  # fmt: skip
 Behavior = Callable[[Any, Call], Coroutine[Any, Any, Any]]
+_Try = tuple[str, str, str, bytes]
+"""A call that may be tried several times: its method, user, request id and message."""
 StreamBehavior = Callable[[Any, Call], AsyncGenerator[Any, None]]
 Check = Callable[[Message], None]
 
@@ -68,7 +70,8 @@ class Forwarding:
         self._waiting = 0
         # By service, of those whose replicas share shards.
         self.shards: dict[str, Ownership] = {}
-        self._refusals: TtlCache[tuple[str, str, str, bytes], RedFireError] = TtlCache(1000, LONGEST_TRIED_S)
+        self._refusals: TtlCache[_Try, RedFireError] = TtlCache(1000, LONGEST_TRIED_S)
+        self._tries: dict[_Try, asyncio.Event] = {}
         self._streams: dict[tuple[str, int], set[StreamGuard]] = defaultdict(set)
         # Calls that other replicas answer, by service, shard and address.
         self._forwarded: dict[tuple[str, int | None, str], set[_Forwarded]] = {}
@@ -126,15 +129,24 @@ class Forwarding:
     async def _answer_once(
         self, policy: MethodPolicy, behavior: Behavior, request: Any, body: bytes, call: Call
     ) -> Any:
-        """Answer a call, unless another try of it was refused: what its client was told stays true of a late one."""
+        """Answer a call, unless another try of it was refused: what its client was told stays true of a late one.
+
+        One after the other: of two at once one may be refused, and the other, which looked before that, be accepted.
+        """
         key = (policy.full_name, call.identity.user_id, call.request_id, body)
+        while (other := self._tries.get(key)) is not None:
+            await other.wait()
         if (refusal := self._refusals.get(key)) is not None:
             raise refusal.with_traceback(None)
+        ended = self._tries[key] = asyncio.Event()
         try:
             return await behavior(request, call)
         except REFUSALS as error:
             self._refusals.put(key, error, policy.deadline_s)
             raise
+        finally:
+            del self._tries[key]
+            ended.set()
 
     async def stream(
         self, policy: MethodPolicy, check: Check, behavior: StreamBehavior, request: Any, origin: Origin, call: Call,

@@ -12,7 +12,7 @@ from redfire.risk.v1 import risk_pb2
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 from services.kernel.decimals import from_text, plain, to_text
-from services.kernel.errors import FailedPrecondition, RedFireError
+from services.kernel.errors import FailedPrecondition, RedFireError, Unavailable
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.order import NewOrder, Order
 
@@ -24,8 +24,8 @@ class RiskRefused(FailedPrecondition):
     """Risk does not let the order through."""
 
 
-class RiskUnavailable(FailedPrecondition):
-    """Risk does not answer, and the order would add exposure."""
+class RiskUnavailable(Unavailable):
+    """Risk does not answer, and the order would add exposure: no word on the order, which may be tried again."""
 
     reason = Reason.RISK_UNAVAILABLE
 
