@@ -1,5 +1,6 @@
 """The interface of a kind of database to `Database`, and PostgreSQL's options."""
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ class Backend(Protocol):
     """Of units of work."""
     migration_engine: AsyncEngine
     """Of what makes and migrates tables, however long it takes."""
+    turns: AbstractAsyncContextManager[None]
+    """The turn to write, entered by each unit of work: who waits for it does so without a connection."""
     errors: tuple[type[Exception], ...]
     """Errors that connecting raises, besides SQLAlchemy's."""
 

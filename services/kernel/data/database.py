@@ -3,7 +3,6 @@
 SQLite files in the data folder by default, or PostgreSQL. Nothing outside this folder knows which it is.
 """
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +54,6 @@ class Database:
         """Outcome of the last `probe`: the database can be written."""
         self._writer: Writer | None = None
         self._reader: Reader | None = None
-        self._turns = asyncio.Lock()
 
     async def start(self, migrate: bool = True) -> None:
         """Make sure that the tables are this version's. Raises StartError when they are not, or unreadable.
@@ -143,7 +141,7 @@ class Database:
 
     def repositories(self, repository: Callable[[AsyncSession], R]) -> Repositories[R]:
         """Units of work with a repository."""
-        return Repositories(self._engine, repository, self._turns, self.audit)
+        return Repositories(self._engine, repository, self._backend.turns, self.audit)
 
     def has_table(self, name: str) -> bool:
         """Test for a table that processes share: always false on SQLite, where there is only one."""

@@ -16,6 +16,7 @@ from sqlalchemy import Dialect
 
 from services.kernel.audit.draft import joining
 from services.kernel.data.sqlite_batch import BatchWriter
+from services.kernel.data.write_turn import WriteTurn
 from services.kernel.data.writes import (
     LARGEST_GROUP,
     Fence,
@@ -43,8 +44,11 @@ LOADS = ((0.008, 12, 9), (0.004, 5, 3))
 class GroupCommitWriter:
     """The writer of one SQLite file; `Writer` says what it promises."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], dialect: Dialect, trail: Trail) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], dialect: Dialect, trail: Trail, turn: WriteTurn
+    ) -> None:
         self._connect = connect
+        self._turn = turn
         self._trail = trail
         self._dialect = dialect
         self._waiting: deque[Submission] = deque()
@@ -111,6 +115,7 @@ class GroupCommitWriter:
             interval_s = _interval_s(len(group), interval_s)
             not_before = time.monotonic() + interval_s if interval_s else 0.0
             outcomes: list[BaseException | None] = []
+            has_turn = self._turn.take()
             try:
                 if writer is None:
                     writer = BatchWriter(self._connect(), self._dialect)
@@ -122,6 +127,9 @@ class GroupCommitWriter:
                 failure = Unavailable(f"the database cannot be written: {type(error).__name__}")
                 outcomes += fail_all(group[len(outcomes) :], failure)
                 time.sleep(0.05)
+            finally:
+                if has_turn:
+                    self._turn.give()
             _answer(group, outcomes)
         _discard(writer)
 

@@ -1,5 +1,7 @@
 """PostgreSQL databases, through asyncpg."""
 
+import asyncio
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -52,6 +54,7 @@ class PostgresBackend:
             connect_args=arguments,
         )
         self.migration_engine = make(poolclass=NullPool, connect_args={**arguments, **patient})
+        self.turns: AbstractAsyncContextManager[None] = asyncio.Lock()
         event.listen(self.engine.sync_engine, "checkout", _replace_lost)
         self._arguments: dict[str, Any] = {**self.engine.dialect.create_connect_args(url)[1], **arguments}
         self._patient = patient

@@ -1,9 +1,8 @@
 """Units of work with a repository, alike on SQLite and PostgreSQL, and the kernel's words for what fails in them."""
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import text
@@ -34,7 +33,11 @@ class Repositories(Generic[R]):
     """
 
     def __init__(
-        self, engine: AsyncEngine, make: Callable[[AsyncSession], R], turns: asyncio.Lock, audit: AuditTables
+        self,
+        engine: AsyncEngine,
+        make: Callable[[AsyncSession], R],
+        turns: AbstractAsyncContextManager[None],
+        audit: AuditTables,
     ) -> None:
         """`turns` is the database's: who waits to write does so without a connection that others could read by."""
         self._audit = audit
@@ -61,7 +64,7 @@ class Repositories(Generic[R]):
         is_committing = False
         try:
             # To close a session rolls back; where the connection is lost that is an error, too.
-            async with self._turn(), AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
+            async with self._turns, AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
                 await _connect(session, {"redfire_write": True})
                 if self._is_postgres:
                     await session.execute(_LOCK)
@@ -83,10 +86,6 @@ class Repositories(Generic[R]):
             if word is not None:
                 raise word from error
             raise
-
-    def _turn(self) -> AbstractAsyncContextManager[Any]:
-        # SQLite has a lock of its own, for which its connections wait.
-        return self._turns if self._is_postgres else nullcontext()
 
     def read(self) -> AbstractAsyncContextManager[R]:
         """A repository that only reads, at one moment's state. Raises Unavailable."""

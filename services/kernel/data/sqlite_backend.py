@@ -2,19 +2,19 @@
 
 import asyncio
 import contextlib
-import functools
 import sqlite3
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.kernel.data.group_commit import GroupCommitWriter
+from services.kernel.data.sqlite_connection import BUSY_TIMEOUT_MS, UnitConnection, set_pragmas
 from services.kernel.data.sqlite_reader import SqliteReader
+from services.kernel.data.write_turn import WriteTurn
 from services.kernel.data.writes import Trail
-
-BUSY_TIMEOUT_MS = 5000
 
 
 class SqliteBackend:
@@ -29,12 +29,14 @@ class SqliteBackend:
             url.set(drivername="sqlite+aiosqlite"),
             pool_size=5,
             max_overflow=5,
+            connect_args={"async_creator_fn": _connect_unit},
             # Errors end up in logs, and parameters may be hashes of passwords.
             hide_parameters=True,
         )
         self.migration_engine = self.engine
-        _prepare(self.engine.sync_engine)
-        event.listen(self.engine.sync_engine, "connect", _stop_thread_once)
+        self._turn = WriteTurn()
+        self.turns: AbstractAsyncContextManager[None] = self._turn
+        event.listen(self.engine.sync_engine, "begin", _begin)
 
     async def exists(self) -> bool:
         """Test for the file."""
@@ -49,7 +51,7 @@ class SqliteBackend:
 
     def make_writer(self, trail: Trail) -> GroupCommitWriter:
         """A writer with a thread."""
-        return GroupCommitWriter(self._connect_writer, self.engine.dialect, trail)
+        return GroupCommitWriter(self._connect_writer, self.engine.dialect, trail, self._turn)
 
     def make_reader(self) -> SqliteReader:
         """A reader with threads."""
@@ -68,7 +70,7 @@ class SqliteBackend:
         connection = sqlite3.connect(
             self._file or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        _set_pragmas(connection)
+        set_pragmas(connection)
         return connection
 
     def _connect_reader(self) -> sqlite3.Connection:
@@ -91,31 +93,11 @@ def _probe(file: str) -> str | None:
     return ""
 
 
-def _stop_thread_once(connection: Any, _: object) -> None:
-    """Answer all stops of a connection's thread with the first one's future: a second stop finds the thread gone.
-
-    SQLAlchemy closes the connection of a cancelled statement, and when that is cancelled, too, stops it as well. The
-    close would then never return, nor would the process end (aiosqlite 0.22, SQLAlchemy 2.1).
-    """
-    driver = connection.driver_connection
-    driver.stop = functools.cache(driver.stop)
+def _connect_unit(database: str, **_: Any) -> UnitConnection:
+    # The driver's other arguments are those of its own way to connect.
+    return UnitConnection(database)
 
 
-def _set_pragmas(connection: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _prepare(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def connect(connection: Any, _: object) -> None:
-        # The driver's own BEGIN would come too late: readers that turn writers get SQLITE_BUSY.
-        connection.isolation_level = None
-        _set_pragmas(connection)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("redfire_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("redfire_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -14,6 +14,7 @@ from services.kernel.data.audit_tables import AuditTables
 from services.kernel.data.database import Database
 from services.kernel.data.group_commit import GroupCommitWriter
 from services.kernel.data.sqlite_batch import BatchWriter
+from services.kernel.data.write_turn import WriteTurn
 from services.kernel.data.writes import WriteSequence
 from tests.kernel.data.cups import Base, Cup, cup, levels, outcomes
 from tests.waiting import until
@@ -37,7 +38,8 @@ async def test_an_unreachable_database_fails_its_group_and_sequences_and_serves_
             raise OSError("gone")
         return sqlite3.connect(f"{tmp_path}/cups.sqlite", isolation_level=None, check_same_thread=False)
 
-    writer, sequence = GroupCommitWriter(connect, engine.dialect, Chain(AuditTables(Base.metadata))), WriteSequence()
+    chain, sequence = Chain(AuditTables(Base.metadata)), WriteSequence()
+    writer = GroupCommitWriter(connect, engine.dialect, chain, WriteTurn())
     assert await outcomes(writer.submit([cup("a")], sequence), writer.submit([cup("b")])) == ["Unavailable"] * 2
     assert sequence.broken
     away = False
