@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos.disk import can_mount
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.rounds import play, table
 from tests.chaos.topology import Embedded, EmbeddedPostgres, Replicated
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="in all, shared by the platforms")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--on", choices=TOPOLOGIES, help="only this platform")
-    parser.add_argument("--fault", default="", help="only faults with this in their names")
+    parser.add_argument("--fault", default="", help="only faults with this in their names; a|b: one of these")
     asked = parser.parse_args()
     logging.disable(logging.WARNING)
     names = [name for name in TOPOLOGIES if asked.on in (None, name) and _faults(name, asked.fault)]
@@ -43,8 +44,14 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _faults(platform: str, word: str) -> list[Fault]:
-    return [fault for fault in FAULTS[TOPOLOGIES[platform]] if word in fault.name]
+def _faults(platform: str, words: str) -> list[Fault]:
+    """Faults with one of these words (`|` between them) in their names."""
+    may_mount = can_mount()
+    return [
+        fault
+        for fault in FAULTS[TOPOLOGIES[platform]]
+        if any(word in fault.name for word in words.split("|")) and (may_mount or not fault.needs_mount)
+    ]
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
 """Faults: each breaks something of a platform and answers how it is mended; what heals by itself mends nothing."""
 
+import contextlib
 import random
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import psutil
 
+from tests.chaos.proxy import TcpProxy
+from tests.chaos.recording import holes_in_recording
 from tests.chaos.topology import Embedded, EmbeddedPostgres, Replicated
 from tests.running import until
 
 REPLACED_S = 300.0
+WORKER = "services.strategy.runner"
 Mend = Callable[[], None]
 
 
@@ -28,6 +32,10 @@ class Fault:
     """The time where there is time."""
     is_unseen: bool = False
     """No call of clients that follow the retry policy fails."""
+    problems: Callable[[Any, float], list[str]] = lambda here, since: []
+    """What else must hold afterwards, of the time since then (UNIX seconds)."""
+    needs_mount: bool = False
+    """Only as root, who may mount."""
 
 
 def _nothing() -> None:
@@ -45,7 +53,7 @@ def _kill_envoy(here: Embedded, chance: random.Random) -> Mend:
 
 
 def _kill_worker(here: Embedded, chance: random.Random) -> Mend:
-    _kill(here, "services.strategy.runner")
+    _kill(here, WORKER)
     return _nothing
 
 
@@ -68,12 +76,44 @@ def _venue_is_late(here: Embedded, chance: random.Random) -> Mend:
 
 
 def _disk_full(here: Embedded, chance: random.Random) -> Mend:
-    """No file can grow, or be written beyond its first byte, as on a full disk."""
     assert here.running.process is not None
-    process = psutil.Process(here.running.process.pid)
-    before = process.rlimit(resource.RLIMIT_FSIZE)
-    process.rlimit(resource.RLIMIT_FSIZE, (1, before[1]))
-    return lambda: process.rlimit(resource.RLIMIT_FSIZE, before)
+    return _write_nothing([psutil.Process(here.running.process.pid)])
+
+
+def _write_nothing(processes: Iterable[psutil.Process]) -> Mend:
+    """No file of these can grow, or be written beyond its first byte, as on a full disk."""
+    limits = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            before = process.rlimit(resource.RLIMIT_FSIZE)
+            process.rlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+            limits.append((process, before))
+
+    def mend() -> None:
+        for process, before in limits:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.rlimit(resource.RLIMIT_FSIZE, before)
+
+    return mend
+
+
+def _disk_full_under(service: str, here: Replicated, chance: random.Random) -> Mend:
+    return _write_nothing(here.processes(service))
+
+
+def _disk_full_under_workers(here: Replicated, chance: random.Random) -> Mend:
+    return _write_nothing(until(lambda: here.children(WORKER), timeout_s=REPLACED_S))
+
+
+def _data_disk_full(here: Replicated, chance: random.Random) -> Mend:
+    """The file system of the data folder has no byte free: for all processes at once, their logs too."""
+    here.disk.fill()
+    return here.disk.empty
+
+
+def _read_only(folder: str, here: Replicated, chance: random.Random) -> Mend:
+    here.disk.forbid(folder)
+    return partial(here.disk.allow, folder)
 
 
 def _cut_clients(here: Embedded, chance: random.Random) -> Mend:
@@ -103,32 +143,71 @@ def _kill_server(name: str, here: Embedded, chance: random.Random) -> Mend:
 
 
 def _cut_server(name: str, here: Embedded, chance: random.Random) -> Mend:
-    proxy = here.proxies[name]
-    proxy.refuses = chance.random() < 0.5
-    proxy.cut()
-
-    def mend() -> None:
-        proxy.refuses = False
-
-    return mend
+    return _cut([here.proxies[name]], chance)
 
 
 def _slow_server(name: str, here: Embedded, chance: random.Random) -> Mend:
-    proxy = here.proxies[name]
-    proxy.delay_s = chance.uniform(0.01, 0.1)
+    return _slow([here.proxies[name]], chance)
+
+
+def _silent_server(name: str, here: Embedded, chance: random.Random) -> Mend:
+    return _silent([here.proxies[name]])
+
+
+def _cut_services(one: str, other: str, here: Replicated, chance: random.Random) -> Mend:
+    return _cut(here.network.between(one, other), chance)
+
+
+def _slow_services(one: str, other: str, here: Replicated, chance: random.Random) -> Mend:
+    return _slow(here.network.between(one, other), chance)
+
+
+def _silent_services(one: str, other: str, here: Replicated, chance: random.Random) -> Mend:
+    return _silent(here.network.between(one, other))
+
+
+def _silent_replica(service: str, here: Replicated, chance: random.Random) -> Mend:
+    """One replica reaches no other service any more; who calls it is answered, and so are its servers."""
+    return _silent(here.network.of_process(f"{service}-{chance.choice([1, 2])}"))
+
+
+def _cut(proxies: list[TcpProxy], chance: random.Random) -> Mend:
+    """All connections are lost; by chance no new ones come about, either."""
+    assert proxies, "nothing is there to cut"
+    refuses = chance.random() < 0.5
+    for proxy in proxies:
+        proxy.refuses = refuses
+        proxy.cut()
 
     def mend() -> None:
-        proxy.delay_s = 0.0
+        for proxy in proxies:
+            proxy.refuses = False
 
     return mend
 
 
-def _silent_server(name: str, here: Embedded, chance: random.Random) -> Mend:
-    """As behind a network that lost its way: nothing is refused, and nothing answered."""
-    here.proxies[name].stands_still = True
+def _slow(proxies: list[TcpProxy], chance: random.Random) -> Mend:
+    assert proxies, "nothing is there to delay"
+    delay_s = chance.uniform(0.01, 0.1)
+    for proxy in proxies:
+        proxy.delay_s = delay_s
 
     def mend() -> None:
-        here.proxies[name].stands_still = False
+        for proxy in proxies:
+            proxy.delay_s = 0.0
+
+    return mend
+
+
+def _silent(proxies: list[TcpProxy]) -> Mend:
+    """As behind a network that lost its way: nothing is refused, and nothing answered."""
+    assert proxies, "nothing is there to hold up"
+    for proxy in proxies:
+        proxy.stands_still = True
+
+    def mend() -> None:
+        for proxy in proxies:
+            proxy.stands_still = False
 
     return mend
 
@@ -185,6 +264,14 @@ _VENUE_AND_CLIENTS = [
 _PROCESSES = [Fault("kill -9 of Envoy", _kill_envoy), Fault("kill -9 of a worker", _kill_worker)]
 _PLATFORM = Fault("kill -9 of the platform", _kill_platform)
 AWAY_S = (5.0, 20.0)
+PAIRS = (
+    ("trading", "engine"),
+    ("strategy", "trading"),
+    ("market", "engine"),
+    ("trading", "auth"),
+    ("trading", "market"),
+)
+"""Services that call each other: who calls comes first."""
 
 
 def _server_faults(name: str) -> list[Fault]:
@@ -195,8 +282,55 @@ def _server_faults(name: str) -> list[Fault]:
     ]
 
 
+def _service_faults(one: str, other: str) -> list[Fault]:
+    return [
+        Fault(f"{one}–{other} cut off", partial(_cut_services, one, other), (0.0, 2.0), (0.0, 10.0)),
+        Fault(f"{one}–{other} slow", partial(_slow_services, one, other), (0.5, 1.5), (0.5, 10.0)),
+        Fault(f"{one}–{other} silent", partial(_silent_services, one, other), (1.0, 6.0), (1.0, 15.0)),
+    ]
+
+
+_SERVICES = [
+    *(fault for pair in PAIRS for fault in _service_faults(*pair)),
+    *(
+        Fault(f"one of {service} isolated", partial(_silent_replica, service), (1.0, 6.0), (1.0, 15.0))
+        for service in ("trading", "strategy", "market")
+    ),
+]
+_FULL_S, _FULL_AT_LENGTH_S = (0.5, 2.0), (0.5, 10.0)
+_DISKS = [
+    *(
+        Fault(
+            f"disk full under {service}",
+            partial(_disk_full_under, service),
+            _FULL_S,
+            _FULL_AT_LENGTH_S,
+            problems=holes_in_recording,
+        )
+        for service in ("market", "engine", "trading")
+    ),
+    Fault("disk full under workers", _disk_full_under_workers, _FULL_S, _FULL_AT_LENGTH_S),
+    Fault("data disk full", _data_disk_full, _FULL_S, _FULL_AT_LENGTH_S, problems=holes_in_recording, needs_mount=True),
+    *(
+        Fault(
+            f"{folder}'s disk read-only",
+            partial(_read_only, folder),
+            _FULL_S,
+            _FULL_AT_LENGTH_S,
+            problems=holes_in_recording,
+            needs_mount=True,
+        )
+        for folder in ("market", "strategy")
+    ),
+]
+
 FAULTS: dict[type[Embedded], list[Fault]] = {
-    Embedded: [_PLATFORM, *_PROCESSES, Fault("disk full", _disk_full, (0.5, 2.0)), *_VENUE_AND_CLIENTS],
+    Embedded: [
+        _PLATFORM,
+        *_PROCESSES,
+        Fault("disk full", _disk_full, (0.5, 2.0), problems=holes_in_recording),
+        *_VENUE_AND_CLIENTS,
+    ],
     EmbeddedPostgres: [
         *_server_faults("PostgreSQL"),
         Fault("PostgreSQL read-only", _read_only_server, (0.5, 1.5)),
@@ -215,6 +349,8 @@ FAULTS: dict[type[Embedded], list[Fault]] = {
             Fault(f"{name} away", partial(_silent_server, name), (1.0, 3.0), AWAY_S)
             for name in ("PostgreSQL", "Redis", "RabbitMQ")
         ),
+        *_SERVICES,
+        *_DISKS,
         Fault("Redis emptied", _empty_redis),
         Fault("rolling restart", _restart_each, (0.0, 0.0), is_unseen=True),
         *_VENUE_AND_CLIENTS,

@@ -3,15 +3,36 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 CHUNK = 65536
+RESULT_S = 60
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop in a thread, for proxies."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def result(self, running: Coroutine[Any, Any, T]) -> T:
+        """Run something in the loop, and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(running, self.loop).result(RESULT_S)
+
+    def close(self) -> None:
+        """Stop."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(RESULT_S)
 
 
 class TcpProxy:
-    """Forwards a free port of 127.0.0.1 to a target, which may move; runs in a thread of its own."""
+    """Forwards a free port of 127.0.0.1 to a target, which may move; runs in a thread of its own, or in a given one."""
 
-    def __init__(self, target: Callable[[], tuple[str, int]]) -> None:
+    def __init__(self, target: Callable[[], tuple[str, int]], thread: LoopThread | None = None) -> None:
         """`target` answers where to connect now."""
         self._target = target
         self.delay_s = 0.0
@@ -21,20 +42,20 @@ class TcpProxy:
         self.refuses = False
         """New connections are closed at once."""
         self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.port: int = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        self._serving: set[asyncio.Task[None]] = set()
+        self._owns_thread = thread is None
+        self._thread = LoopThread() if thread is None else thread
+        self.port: int = self._thread.result(self._listen())
 
     def cut(self) -> None:
         """Close all connections, in the middle of whatever they carry."""
-        self._loop.call_soon_threadsafe(self._cut)
+        self._thread.loop.call_soon_threadsafe(self._cut)
 
     def close(self) -> None:
         """Stop."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.result(self._end())
+        if self._owns_thread:
+            self._thread.close()
 
     async def _listen(self) -> int:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -43,14 +64,23 @@ class TcpProxy:
     async def _end(self) -> None:
         self._server.close()
         self._cut()
-        if serving := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(serving, timeout=5)
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=5)
 
     def _cut(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            await self._carry(reader, writer)
+        finally:
+            self._serving.discard(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refuses:
             writer.transport.abort()
             return

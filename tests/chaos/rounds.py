@@ -73,7 +73,8 @@ def play(
 
 def _show(done: Round) -> None:
     print(
-        f"{time.strftime('%T')} {done.number:>3} {done.fault}: back after {done.recovered_s:.2f} s",
+        f"{time.strftime('%T')} {done.number:>3} {done.fault}: lasted {done.lasted_s:.2f} s, back after "
+        f"{done.recovered_s:.2f} s, {done.counts['acknowledged']} acknowledged",
         file=sys.stderr,
         flush=True,
     )
@@ -95,7 +96,7 @@ def _play_one(
         trader.resume()
     _until_all_trade(traders, begun)
     time.sleep(chance.uniform(*CALM_S))
-    broken = time.monotonic()
+    broken, broken_at = time.monotonic(), time.time()
     mend = fault.begin(topology, chance)
     time.sleep(chance.uniform(*lasts_s))
     ended = time.monotonic()
@@ -121,6 +122,7 @@ def _play_one(
         played.problems += [f"verify: {finding}" for finding in outcome.findings.kept]
         played.problems += [f"verify did not check {text}" for text in outcome.left_out]
         played.counts["trades"] = outcome.counts["trades"]
+    played.problems += fault.problems(topology, broken_at)
     played.settled_s = time.monotonic() - ended
     played.counts += _totals(traders) - before
     if fault.is_unseen and (failed := played.counts["given up"]):

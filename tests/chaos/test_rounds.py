@@ -11,6 +11,7 @@ OF_REPLICAS = {
     *(f"kill -9 of one of {service}" for service in ("trading", "strategy", "market", "user")),
     *(f"kill -9 of {part}" for part in ("engine", "a worker", "PostgreSQL", "RabbitMQ")),
     *("one of trading stands still", "PostgreSQL away", "Redis away", "Redis emptied", "RabbitMQ cut off"),
+    *("trading–engine cut off", "disk full under market"),
 }
 """Faults of two replicas that there is time for here."""
 

@@ -12,6 +12,8 @@ import psutil
 from services import registry
 from services.commands.verify.run import Outcome, verify_all
 from services.kernel.runtime import settings
+from tests.chaos.disk import DataDisk
+from tests.chaos.network import Network
 from tests.chaos.proxy import TcpProxy
 from tests.chaos.trader import SYMBOL, Trader
 from tests.e2e.processes import Processes
@@ -24,7 +26,7 @@ STRATEGY = "MovingAverageStrategy"
 GRACE_S = 60.0
 """Time for what differs to agree; the machine may be busy with others."""
 START_S = 600.0
-CLOCK_AHEAD = Path(__file__).with_name("clock_ahead")
+INSIDE = Path(__file__).with_name("inside")
 
 
 class Embedded:
@@ -40,6 +42,8 @@ class Embedded:
         self.folder = folder
         self.running = self._platform(folder / "data")
         self.edge = TcpProxy(lambda: _address(str(self.running.addresses["edge"])))
+        self.owner = Trader(self.url, "quant", 0)
+        """The user whose strategy runs."""
 
     def _platform(self, data_dir: Path) -> Running:
         return Running("--feed", "sim:11", data_dir=data_dir, env=self._environment())
@@ -60,7 +64,7 @@ class Embedded:
     def begin(self) -> None:
         """Start it for the first time, with a user whose strategy trades: its worker is one of the processes."""
         self.start()
-        owner = Trader(self.url, "quant", 0)
+        owner = self.owner
         owner.register()
         until(lambda: STRATEGY in _classes(owner), START_S, step_s=0.5)
         body = {"displayName": "Chaos", "className": STRATEGY, "symbol": SYMBOL, "requestId": "chaos"}
@@ -71,7 +75,6 @@ class Embedded:
 
         strategy_id = until(made, START_S, step_s=0.5)
         until(lambda: owner.asked("POST", f"/api/strategies/{strategy_id}:start", {}), START_S, step_s=0.5)
-        owner.http.close()
 
     def start(self) -> None:
         """Start it, or start it again."""
@@ -79,6 +82,7 @@ class Embedded:
 
     def stop(self) -> None:
         """Stop it for good, with its servers."""
+        self.owner.http.close()
         self.edge.close()
         if self.running.process is not None and self.running.process.poll() is None:
             self.running.kill9(children_too=True)
@@ -153,11 +157,21 @@ class EmbeddedPostgres(Embedded):
 class Replicated(EmbeddedPostgres):
     """`redfire up --processes --replicas 2`, on PostgreSQL, Redis and RabbitMQ of its own, each behind a proxy.
 
-    The clocks of the second replicas are ahead.
+    The clocks of the second replicas are ahead, and services call each other by proxies.
     """
 
     name = "two replicas in processes on PostgreSQL, Redis and RabbitMQ"
     running: Processes
+
+    def __init__(self, folder: Path) -> None:
+        self.network = Network()
+        self.disk = DataDisk(folder / "data")
+        super().__init__(folder)
+
+    def stop(self) -> None:
+        super().stop()
+        self.network.close()
+        self.disk.close()
 
     def _servers(self) -> dict[str, Any]:
         return {"PostgreSQL": installed_server(), "Redis": installed_redis(), "RabbitMQ": installed_broker()}
@@ -172,7 +186,8 @@ class Replicated(EmbeddedPostgres):
             **super()._environment(),
             "REDFIRE_REDIS__URL": self._by_proxy("Redis", self.servers["Redis"].url),
             "REDFIRE_EVENTS__URL": self._by_proxy("RabbitMQ", self.servers["RabbitMQ"].url),
-            "PYTHONPATH": os.pathsep.join([str(CLOCK_AHEAD), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "RF_CHAOS_NETWORK": str(self.network.port),
+            "PYTHONPATH": os.pathsep.join([str(INSIDE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
 
     def _migrate(self) -> None:
