@@ -1,8 +1,9 @@
 """SQLite's connections of units of work: none leaves a file locked, wherever what uses it is cancelled.
 
-A statement that is cancelled is interrupted and waited for: nobody closes a connection while its thread works on it. To
-close one ends its transaction first. SQLite itself keeps a closed connection, and its lock, for as long as somebody
-holds a cursor that has rows left: the traceback of a cancelled call does, until the collector of cycles comes by.
+A statement that is cancelled is waited for, so that nobody closes a connection while its thread works on it. It is not
+interrupted: while rows of another one are left, that ends all that follows, too, and so also a ROLLBACK. To close a
+connection ends its transaction first. SQLite keeps a closed connection, and its lock, for as long as somebody holds a
+cursor that has rows left: the traceback of a cancelled call does, until the collector of cycles comes by.
 """
 
 import asyncio
@@ -45,8 +46,7 @@ class UnitConnection(aiosqlite.Connection):
             raise ValueError("Connection closed")
         future = asyncio.get_running_loop().create_future()
         self._tx.put_nowait((future, partial(fn, *args, **kwargs)))
-        # What closes something ends by itself, and has to be done to its end.
-        return await through(future, _nothing if fn.__name__ == "close" else self._interrupt)
+        return await through(future)
 
     async def _connect(self) -> "UnitConnection":
         if self._connection is None:
@@ -60,11 +60,6 @@ class UnitConnection(aiosqlite.Connection):
                 raise
         return self
 
-    def _interrupt(self) -> None:
-        if self._connection is not None:
-            with suppress(sqlite3.ProgrammingError):  # it is closed
-                self._connection.interrupt()
-
     def stop(self) -> "asyncio.Future[Any] | None":
         """Close it and end the thread; a second stop, which finds the thread gone, is answered with the first's future.
 
@@ -75,19 +70,14 @@ class UnitConnection(aiosqlite.Connection):
         return self._stopping
 
 
-def _nothing() -> None:
-    pass
-
-
-async def through(future: "asyncio.Future[T]", shorten: Callable[[], None] = _nothing) -> T:
-    """Wait for a future to its end, and be cancelled then; `shorten` is called so that it comes soon."""
+async def through(future: "asyncio.Future[T]") -> T:
+    """Wait for a future to its end, and be cancelled then."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
             await asyncio.wait({future})
         except asyncio.CancelledError as error:
             cancelled = error
-            shorten()
     if cancelled is not None:
         future.exception()  # seen, whatever it was
         raise cancelled

@@ -197,22 +197,6 @@ async def test_a_statement_cancelled_at_the_end_of_the_process_leaves_no_task(fi
     assert task.cancelled()
 
 
-async def test_a_statement_that_takes_long_is_interrupted_when_it_is_cancelled(file_database):
-    endless, running = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT begun() FROM n) SELECT count(*) FROM n", []
-
-    async def work() -> None:
-        async with file_database.repositories(lambda session: session)() as session:
-            raw = await (await session.connection()).get_raw_connection()
-            await raw.driver_connection.create_function("begun", 0, lambda: running.append(True) or len(running))
-            await session.execute(text(endless))
-
-    task = asyncio.create_task(work())
-    await until(lambda: running)
-    task.cancel()
-    await asyncio.wait({task}, timeout=30)
-    assert task.cancelled()
-
-
 async def test_a_bad_row_fails_alone(database):
     insert = database.insert(Cup)
     names = ["a", "b", "a", "c"]
