@@ -7,6 +7,7 @@ from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.kernel.rpc.source import SourceStream
 from services.market.convert import bar_to_pb, interval_from_pb, range_from_pb, seconds_from_pb, series_to_pb
+from services.market.recording.unarchived import TickPosition
 from services.market.service import MarketService, Owner
 
 
@@ -63,11 +64,11 @@ class MarketApi(rpc.MarketServiceServicer):
 
     async def ListTicks(self, request: pb.ListTicksRequest, call: Call) -> pb.ListTicksResponse:
         """Recorded ticks."""
-        page = Page.of(request, cursor=(int, int))
-        after = (page.after[0], page.after[1]) if page.after else None
+        page = Page.of(request, cursor=(int, int, int))
+        after = TickPosition(*page.after) if page.after else None
         rows = await self._market.list_ticks(request.symbol, *range_from_pb(request), after, page.size + 1)
-        cut = page.slice(rows, lambda tick: [tick.time_ns, tick.sequence])
-        return pb.ListTicksResponse(ticks=cut.items, next_page_token=cut.next_page_token)
+        cut = page.slice(rows, lambda row: list(row.position))
+        return pb.ListTicksResponse(ticks=[row.tick for row in cut.items], next_page_token=cut.next_page_token)
 
     async def ListBars(self, request: pb.ListBarsRequest, call: Call) -> pb.ListBarsResponse:
         """Closed bars."""

@@ -13,6 +13,7 @@ from redfire.market.v1 import replica_service_pb2 as pb
 
 from services.kernel.data.folder_fence import FolderFence
 from services.kernel.shards.leases import Leases
+from services.market.recording.unarchived import TickPosition
 from services.market.replicas.following_role import FollowingRole
 from services.market.replicas.recording_role import RecordingRole
 from services.market.upstream import Upstream
@@ -102,7 +103,7 @@ class RecordingDuty:
         return self._recorded.read_log(max_bytes)
 
     async def read_ticks(
-        self, symbol: str, start_ns: int, end_ns: int, after: tuple[int, int] | None, limit: int
+        self, symbol: str, start_ns: int, end_ns: int, after: TickPosition | None, limit: int
     ) -> pb.ReadUnarchivedTicksResponse:
         """The runs of ticks that are not archived. Raises: NotTheRecorder."""
         return await self._recorded.read_ticks(symbol, start_ns, end_ns, after, limit)

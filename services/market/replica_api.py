@@ -9,6 +9,7 @@ from redfire.market.v1 import replica_service_pb2_grpc as rpc
 from services.kernel.errors import Denied
 from services.kernel.rpc.call import Call
 from services.market.convert import interval_from_pb, seconds_from_pb
+from services.market.recording.unarchived import TickPosition
 from services.market.service import MarketService
 from services.quant.bars import Interval
 
@@ -26,7 +27,7 @@ class Recorded(Protocol):
         """Yield the write-ahead log."""
 
     async def read_ticks(
-        self, symbol: str, start_ns: int, end_ns: int, after: tuple[int, int] | None, limit: int
+        self, symbol: str, start_ns: int, end_ns: int, after: TickPosition | None, limit: int
     ) -> pb.ReadUnarchivedTicksResponse:
         """The runs of ticks that are not archived."""
 
@@ -58,7 +59,8 @@ class ReplicaApi(rpc.ReplicaServiceServicer):
     ) -> pb.ReadUnarchivedTicksResponse:
         """Ticks that are not archived."""
         _require_replica(call)
-        after = (request.after.time_ns, request.after.sequence) if request.HasField("after") else None
+        place = request.after
+        after = TickPosition(place.trading_day, place.time_ns, place.sequence) if request.HasField("after") else None
         return await self._recorded.read_ticks(request.symbol, request.start_ns, request.end_ns, after, request.limit)
 
     async def ReadUnarchivedBars(

@@ -14,6 +14,8 @@ from services.market.bars import indicators
 from services.market.bars.bar_streams import BarStreams
 from services.market.control_messages import ControlMessages, TickControlMessages
 from services.market.instruments import Instruments, UnknownSymbol
+from services.market.recording.tick_sources import RecordedTick
+from services.market.recording.unarchived import TickPosition
 from services.market.replicas.directory import Replicas, StreamNotFound
 from services.market.settings import MarketSettings
 from services.market.ticks.conflated import ConflatedSubscriber
@@ -66,9 +68,9 @@ class Records(Protocol):
     """The queries of history."""
 
     async def list_ticks(
-        self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int
-    ) -> list[Any]:
-        """Ticks, oldest first."""
+        self, symbol: str, start_ns: int | None, end_ns: int | None, after: TickPosition | None, limit: int
+    ) -> list[RecordedTick]:
+        """Ticks behind a position, in order."""
 
     async def list_bars(
         self,
@@ -243,9 +245,9 @@ class MarketService(Generic[T]):
         return await self._begin(subscriber, starts_feed)
 
     async def list_ticks(
-        self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int
-    ) -> list[T]:
-        """Recorded ticks, oldest first. Raises: UnknownSymbol."""
+        self, symbol: str, start_ns: int | None, end_ns: int | None, after: TickPosition | None, limit: int
+    ) -> list[RecordedTick]:
+        """Recorded ticks behind a position, in order. Raises: UnknownSymbol."""
         await self._require_known(symbol)
         return await self._records.list_ticks(symbol, start_ns, end_ns, after, limit)
 

@@ -75,13 +75,13 @@ class RecordedMarket:
         self.history.close()
 
     async def all_ticks(self, page: int = 700) -> list[pb.Tick]:
-        ticks_read: list[pb.Tick] = []
+        ticks_read, after = list[pb.Tick](), None
         while True:
-            after = (ticks_read[-1].time_ns, ticks_read[-1].sequence) if ticks_read else None
             rows = await self.history.list_ticks(SYMBOL, None, None, after, page)
-            ticks_read += rows
+            ticks_read += [row.tick for row in rows]
             if len(rows) < page:
                 return ticks_read
+            after = rows[-1].position
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from redfire.common.v1 import common_pb2
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.replica_service_pb2_grpc import ReplicaServiceStub
 
+from services.market.convert import timestamp_to_pb
 from services.market.recording.history import History
 from services.market.replicas.directory import FixedRecorder
 from services.market.replicas.remote_unarchived import RemoteUnarchived
@@ -133,10 +134,11 @@ async def test_a_page_of_archived_days_takes_no_ticks_from_the_recorder(tmp_path
             RemoteUnarchived(FixedRecorder(RECORDER, asked)), layout.ticks(folder), layout.bars(folder), zone
         )
         try:
-            assert await history.list_ticks(SYMBOL, None, None, None, 100) == first[:100]
+            rows = await history.list_ticks(SYMBOL, None, None, None, 100)
+            assert [row.tick for row in rows] == first[:100]
             assert asked.limits == [0]
-            place = first[99].time_ns, first[99].sequence
-            assert await history.list_ticks(SYMBOL, None, None, place, 100) == [*first[100:], *second[:50]]
+            rows = await history.list_ticks(SYMBOL, None, None, rows[-1].position, 100)
+            assert [row.tick for row in rows] == [*first[100:], *second[:50]]
             assert asked.limits == [0, 0, 100]
         finally:
             history.close()
@@ -191,6 +193,19 @@ async def test_the_last_bars_of_a_feed_come_before_its_end(pair: Replicas) -> No
     assert await bars(pair.follower) == came
     again, _ = await streamed(pair.follower)
     assert await asyncio.wait_for(again, 10) == "FEED_ENDED"
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3])
+async def test_a_late_tick_that_begins_a_trading_day_is_on_one_of_the_pages(pair: Replicas, page_size: int) -> None:
+    at_close, at_open, later = (at(f"2026-11-20 {time}") for time in ("16:59:50", "17:00:10", "17:00:20"))
+    late = at_close - 10_000_000_000
+    days = [20261120, 20261123, 20261123, 20261123]
+    times = [at_close, at_open, late, later]
+    await pair.send(*[tick(n, time_ns=times[n - 1], trading_day=days[n - 1]) for n in range(1, 5)])
+    for market in pair.both:
+        assert [one.sequence for one in await all_ticks(market, page_size=page_size)] == [1, 3, 2, 4]
+        since = {"start_time": timestamp_to_pb(at_close)}
+        assert [one.sequence for one in await all_ticks(market, page_size=page_size, **since)] == [1, 2, 4]
 
 
 async def test_without_the_recorder_ticks_go_on_and_bars_and_history_are_refused_until_it_is_back(

@@ -11,14 +11,18 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from redfire.market.v1 import market_pb2 as pb
-
 from services.kernel.errors import Unavailable
 from services.market.convert import LATEST_NS
 from services.market.recording.archived_bars import ArchivedBars
 from services.market.recording.archived_ticks import ArchivedTicks
-from services.market.recording.tick_sources import ArchivedSource, DayOfTicks, Position, Range, UnarchivedSource
-from services.market.recording.unarchived import Tail, TickRun, Unarchived
+from services.market.recording.tick_sources import (
+    ArchivedSource,
+    DayOfTicks,
+    RecordedTick,
+    UnarchivedSource,
+    range_of_day,
+)
+from services.market.recording.unarchived import Tail, TickPosition, TickRun, Unarchived
 from services.quant.archive.archive import Archive, MovedError
 from services.quant.archive.parquet_files import load_library
 from services.quant.bars import Bar, Interval, LocalClock
@@ -59,23 +63,24 @@ class History:
         self._readers.shutdown(cancel_futures=True)
 
     async def list_ticks(
-        self, symbol: str, start_ns: int | None, end_ns: int | None, after: Position | None, limit: int
-    ) -> list[pb.Tick]:
-        """Ticks, at most `limit`, from `start_ns` on and before `end_ns`, oldest first, after a (time, sequence)."""
+        self, symbol: str, start_ns: int | None, end_ns: int | None, after: TickPosition | None, limit: int
+    ) -> list[RecordedTick]:
+        """Ticks, at most `limit`, from `start_ns` on and before `end_ns`, in the order of their positions."""
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
-        low = max(low, after[0]) if after else low
+        first_day = after.trading_day if after else 0
 
-        def read(tail: Tail, before_day: int = 99_999_999) -> list[pb.Tick]:
+        def read(tail: Tail, before_day: int = 99_999_999) -> list[RecordedTick]:
             days = {*self._ticks.days(symbol), *(run.day for run in tail.runs)}
-            ticks: list[pb.Tick] = []
-            for day in self._days((day for day in days if day < before_day), low, high):
+            ticks: list[RecordedTick] = []
+            for day in self._days((day for day in days if first_day <= day < before_day), low, high):
                 if len(ticks) >= limit:
                     break
                 rows = self._day_of_ticks(symbol, day, tail, [run for run in tail.runs if run.day == day])
-                ticks += rows.ticks(Range(low, high, after, limit - len(ticks)))
+                asked = range_of_day(day, low, high, after, limit - len(ticks))
+                ticks += [RecordedTick(day, tick) for tick in rows.ticks(asked)]
             return ticks
 
-        def read_archived(tail: Tail) -> list[pb.Tick]:
+        def read_archived(tail: Tail) -> list[RecordedTick]:
             return read(tail, min((run.day for run in tail.runs), default=99_999_999))
 
         find_tail = partial(self._unarchived.ticks, symbol, low, high, after)

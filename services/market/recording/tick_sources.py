@@ -10,23 +10,46 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.market.convert import parse_ticks
 from services.market.recording.archived_ticks import ArchivedTicks, GroupTicks
-from services.market.recording.unarchived import TickRun
+from services.market.recording.unarchived import TickPosition, TickRun
 from services.quant.archive.epochs import Span, Spans, shown
 from services.quant.archive.parquet_files import RowGroup
 
-Position = tuple[int, int]
-"""A tick's place in history: time (ns) and sequence."""
 Rows = tuple[Any, Any, Any]
 """Times, sequences and numbers of a source's rows, as arrays."""
 
 
+class RecordedTick(NamedTuple):
+    """A tick, and the trading day that it is recorded under: its own, or the calendar's where it states none."""
+
+    trading_day: int
+    tick: pb.Tick
+
+    @property
+    def position(self) -> TickPosition:
+        """Its place."""
+        return TickPosition(self.trading_day, self.tick.time_ns, self.tick.sequence)
+
+
 class Range(NamedTuple):
-    """The ticks that are asked for: from `low_ns` on and before `high_ns`, behind a position, at most `limit`."""
+    """The ticks of a day that are asked for: from `low_ns` on and before `high_ns`, at most `limit`."""
 
     low_ns: int
     high_ns: int
-    after: Position | None
+    after: tuple[int, int] | None
+    """Those behind this time (ns) and sequence; None for all."""
     limit: int
+
+
+def range_of_day(day: int, low_ns: int, high_ns: int, after: TickPosition | None, limit: int) -> Range:
+    """The ticks of a trading day that are asked for, where those of all days behind a position are.
+
+    One without a day is of a replica of before: it means a time and sequence of any day.
+    """
+    if after is None or 0 < after.trading_day < day:
+        return Range(low_ns, high_ns, None, limit)
+    if 0 < day < after.trading_day:
+        return Range(low_ns, high_ns, None, 0)
+    return Range(max(low_ns, after.time_ns), high_ns, after[1:], limit)
 
 
 class Source(Protocol):

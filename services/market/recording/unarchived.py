@@ -6,7 +6,7 @@ Written on the event loop, read by other threads: rows are only added, so that a
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,6 +16,14 @@ from services.quant.ticks.tick_batch import Run
 
 TICK_OVERHEAD_BYTES = 80
 """Memory of a tick beside its frame's bytes: the object, its places in lists."""
+
+
+class TickPosition(NamedTuple):
+    """A tick's place in history. Ticks of a trading day may be older than those of the day before: late ones."""
+
+    trading_day: int
+    time_ns: int
+    sequence: int
 
 
 class TickRun:
@@ -149,8 +157,8 @@ class Unarchived(Protocol):
     is_remote: bool
     """True if what is asked for has to come from another process."""
 
-    async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: tuple[int, int] | None, limit: int) -> Tail:
-        """At least the first `limit` ticks of this range behind a (time, sequence), and the spans of all runs."""
+    async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: TickPosition | None, limit: int) -> Tail:
+        """At least the first `limit` ticks of this range behind a position, and the spans of all runs."""
 
     async def bars(self, symbol: str, interval: Interval, low_ns: int, high_ns: int) -> Tail:
         """At least the bars that start in this range."""
@@ -169,7 +177,7 @@ class OwnUnarchived:
         self._segments = segments
         self._takeovers = takeovers
 
-    async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: tuple[int, int] | None, limit: int) -> Tail:
+    async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: TickPosition | None, limit: int) -> Tail:
         """All ticks."""
         segments = self._segments()
         runs = [run for segment in segments for run in segment.runs(symbol) if len(run)]

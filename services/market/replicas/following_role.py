@@ -11,6 +11,7 @@ from redfire.market.v1 import replica_service_pb2 as pb
 from services.market.bars.bar_streams import BarStreams
 from services.market.convert import relayed_bar_frame
 from services.market.recording.history import History
+from services.market.recording.unarchived import TickPosition
 from services.market.replicas.bar_relay import BarRelay
 from services.market.replicas.directory import NotTheRecorder, Recorder
 from services.market.replicas.remote_log import RemoteLog
@@ -99,7 +100,7 @@ class FollowingRole:
         yield
 
     async def read_ticks(
-        self, symbol: str, start_ns: int, end_ns: int, after: tuple[int, int] | None, limit: int
+        self, symbol: str, start_ns: int, end_ns: int, after: TickPosition | None, limit: int
     ) -> pb.ReadUnarchivedTicksResponse:
         """Raise NotTheRecorder."""
         raise self._refusal()

@@ -17,9 +17,9 @@ from services.market.influx.sink import InfluxSink
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
 from services.market.recording.restoring import Restored
-from services.market.recording.tick_sources import DayOfTicks, Range, Source, UnarchivedSource
+from services.market.recording.tick_sources import DayOfTicks, Source, UnarchivedSource, range_of_day
 from services.market.recording.tick_store import TickStore
-from services.market.recording.unarchived import OwnUnarchived, Tail, TickRun
+from services.market.recording.unarchived import OwnUnarchived, Tail, TickPosition, TickRun
 from services.market.recording.uploads import Uploads
 from services.market.replicas.bar_feed import BarFeed
 from services.market.settings import MarketSettings
@@ -159,7 +159,7 @@ class RecordingRole:
                 )
 
     async def read_ticks(
-        self, symbol: str, start_ns: int, end_ns: int, after: tuple[int, int] | None, limit: int
+        self, symbol: str, start_ns: int, end_ns: int, after: TickPosition | None, limit: int
     ) -> pb.ReadUnarchivedTicksResponse:
         """The runs of ticks that are not archived, and of each the first ones of this range."""
         tail = await self._unarchived.ticks(symbol, start_ns, end_ns, after, limit)
@@ -174,7 +174,7 @@ class RecordingRole:
 
 
 def _read_ticks(
-    tail: Tail, start_ns: int, end_ns: int, after: tuple[int, int] | None, limit: int
+    tail: Tail, start_ns: int, end_ns: int, after: TickPosition | None, limit: int
 ) -> pb.ReadUnarchivedTicksResponse:
     answer = pb.ReadUnarchivedTicksResponse(archived_until=tail.until, valid_from_ns=tail.valid_from_ns)
     days: dict[int, list[TickRun]] = {}
@@ -187,7 +187,7 @@ def _read_ticks(
             source = UnarchivedSource(run)
             epochs[source] = run.epoch
             rows.add(source, run.epoch)
-        for part, frames in rows.parts(Range(start_ns, end_ns, after, limit)):
+        for part, frames in rows.parts(range_of_day(day, start_ns, end_ns, after, limit)):
             first_ns, last_ns, ticks = part.first_ns, part.last_ns, b"".join(frames)
             answer.runs.add(epoch=epochs[part], trading_day=day, first_ns=first_ns, last_ns=last_ns, ticks=ticks)
     return answer

@@ -7,7 +7,7 @@ from redfire.market.v1 import replica_service_pb2 as pb
 
 from services.kernel.errors import DeadlineExceeded, Unavailable
 from services.market.convert import bar_from_pb
-from services.market.recording.unarchived import PartOfRun, Tail
+from services.market.recording.unarchived import PartOfRun, Tail, TickPosition
 from services.market.replicas.directory import Recorder, RecorderUnavailable
 from services.quant.bars import Interval
 from services.quant.ticks.variant import variant
@@ -23,11 +23,11 @@ class RemoteUnarchived:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: tuple[int, int] | None, limit: int) -> Tail:
-        """Of each run the first `limit` ticks of this range behind a (time, sequence)."""
+    async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: TickPosition | None, limit: int) -> Tail:
+        """Of each run the first `limit` ticks of this range behind a position."""
         request = pb.ReadUnarchivedTicksRequest(symbol=symbol, start_ns=low_ns, end_ns=high_ns, limit=limit)
         if after is not None:
-            request.after.time_ns, request.after.sequence = after
+            request.after.trading_day, request.after.time_ns, request.after.sequence = after
         answer = await self._answer(self._recorder.stub().ReadUnarchivedTicks(request))
         return Tail(answer.archived_until, answer.valid_from_ns, [_run_from_pb(run) for run in answer.runs])
 

@@ -125,7 +125,7 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTicks(self, request, context):
-        """Lists recorded ticks, oldest first.
+        """Lists recorded ticks, oldest first: by trading day, then by time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

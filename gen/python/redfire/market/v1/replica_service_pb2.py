@@ -30,7 +30,7 @@ from redfire.options.v1 import options_pb2 as redfire_dot_options_dot_v1_dot_opt
 from redfire.options.v1 import rules_pb2 as redfire_dot_options_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'redfire/market/v1/replica_service.proto\x12\x11redfire.market.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1eredfire/common/v1/common.proto\x1a\x1eredfire/market/v1/market.proto\x1a redfire/options/v1/options.proto\x1a\x1eredfire/options/v1/rules.proto\"]\n\x10WatchBarsRequest\x12I\n\x12heartbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x03\x08\x90\x1c\x32\x05\x10\x80\xad\xe2\x04\"\xf6\x01\n\x11WatchBarsResponse\x12$\n\x04\x62\x61rs\x18\x01 \x03(\x0b\x32\x16.redfire.market.v1.Bar\x12\x44\n\nfeed_state\x18\x02 \x01(\x0b\x32..redfire.market.v1.WatchBarsResponse.FeedStateH\x00\x12\x43\n\theartbeat\x18\x03 \x01(\x0b\x32..redfire.market.v1.WatchBarsResponse.HeartbeatH\x00\x1a\x1a\n\tFeedState\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\x1a\x0b\n\tHeartbeatB\x07\n\x05\x65vent\"\xe8\x01\n\x1aReadUnarchivedTicksRequest\x12\x1c\n\x06symbol\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa0\xaf\x1a\x01\xc8\x01\x01\x12\x10\n\x08start_ns\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ns\x18\x03 \x01(\x03\x12\x42\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x33.redfire.market.v1.ReadUnarchivedTicksRequest.Place\x12\x1a\n\x05limit\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x00\x1a*\n\x05Place\x12\x0f\n\x07time_ns\x18\x01 \x01(\x03\x12\x10\n\x08sequence\x18\x02 \x01(\x03\"\xeb\x01\n\x1bReadUnarchivedTicksResponse\x12\x16\n\x0e\x61rchived_until\x18\x01 \x01(\x03\x12\x15\n\rvalid_from_ns\x18\x02 \x01(\x03\x12@\n\x04runs\x18\x03 \x03(\x0b\x32\x32.redfire.market.v1.ReadUnarchivedTicksResponse.Run\x1a[\n\x03Run\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x13\n\x0btrading_day\x18\x02 \x01(\x05\x12\x10\n\x08\x66irst_ns\x18\x03 \x01(\x03\x12\x0f\n\x07last_ns\x18\x04 \x01(\x03\x12\r\n\x05ticks\x18\x05 \x01(\x0c\"\x96\x01\n\x19ReadUnarchivedBarsRequest\x12\x1c\n\x06symbol\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa0\xaf\x1a\x01\xc8\x01\x01\x12\x39\n\x08interval\x18\x02 \x01(\x0e\x32\x1b.redfire.common.v1.IntervalB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x10\n\x08start_ns\x18\x03 \x01(\x03\x12\x0e\n\x06\x65nd_ns\x18\x04 \x01(\x03\"\x87\x01\n\x1aReadUnarchivedBarsResponse\x12\x16\n\x0e\x61rchived_until\x18\x01 \x01(\x03\x12\x15\n\rvalid_from_ns\x18\x02 \x01(\x03\x12$\n\x04\x62\x61rs\x18\x03 \x03(\x0b\x32\x16.redfire.market.v1.Bar\x12\x14\n\x0ctrading_days\x18\x04 \x03(\x05\",\n\x0eReadLogRequest\x12\x1a\n\tmax_bytes\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"z\n\x0fReadLogResponse\x12:\n\x07records\x18\x01 \x03(\x0b\x32).redfire.market.v1.ReadLogResponse.Record\x1a+\n\x06Record\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x0f\n\x07message\x18\x02 \x01(\x0c\"\x8b\x01\n\x13UpdateStreamRequest\x12\x19\n\x05owner\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x44\n\x06update\x18\x02 \x01(\x0b\x32,.redfire.market.v1.UpdateSubscriptionRequestB\x06\xbaH\x03\xc8\x01\x01\x12\x13\n\x0bstarts_feed\x18\x03 \x01(\x08\"\'\n\x14UpdateStreamResponse\x12\x0f\n\x07symbols\x18\x01 \x03(\t2\xfa\x04\n\x0eReplicaService\x12l\n\tWatchBars\x12#.redfire.market.v1.WatchBarsRequest\x1a$.redfire.market.v1.WatchBarsResponse\"\x12\x8a\xaf\x1a\x0e\x18\x01(\x01@\x01J\x06market0\x01\x12\x8c\x01\n\x13ReadUnarchivedTicks\x12-.redfire.market.v1.ReadUnarchivedTicksRequest\x1a..redfire.market.v1.ReadUnarchivedTicksResponse\"\x16\x8a\xaf\x1a\x12\x18\x01(\x01\x32\x02\x08\x05@\x01J\x06market\x12\x89\x01\n\x12ReadUnarchivedBars\x12,.redfire.market.v1.ReadUnarchivedBarsRequest\x1a-.redfire.market.v1.ReadUnarchivedBarsResponse\"\x16\x8a\xaf\x1a\x12\x18\x01(\x01\x32\x02\x08\x05@\x01J\x06market\x12\x66\n\x07ReadLog\x12!.redfire.market.v1.ReadLogRequest\x1a\".redfire.market.v1.ReadLogResponse\"\x12\x8a\xaf\x1a\x0e\x18\x01(\x01@\x01J\x06market0\x01\x12w\n\x0cUpdateStream\x12&.redfire.market.v1.UpdateStreamRequest\x1a\'.redfire.market.v1.UpdateStreamResponse\"\x16\x8a\xaf\x1a\x12\x18\x01(\x01\x32\x02\x08\x05@\x01J\x06marketb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'redfire/market/v1/replica_service.proto\x12\x11redfire.market.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1eredfire/common/v1/common.proto\x1a\x1eredfire/market/v1/market.proto\x1a redfire/options/v1/options.proto\x1a\x1eredfire/options/v1/rules.proto\"]\n\x10WatchBarsRequest\x12I\n\x12heartbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x03\x08\x90\x1c\x32\x05\x10\x80\xad\xe2\x04\"\xf6\x01\n\x11WatchBarsResponse\x12$\n\x04\x62\x61rs\x18\x01 \x03(\x0b\x32\x16.redfire.market.v1.Bar\x12\x44\n\nfeed_state\x18\x02 \x01(\x0b\x32..redfire.market.v1.WatchBarsResponse.FeedStateH\x00\x12\x43\n\theartbeat\x18\x03 \x01(\x0b\x32..redfire.market.v1.WatchBarsResponse.HeartbeatH\x00\x1a\x1a\n\tFeedState\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\x1a\x0b\n\tHeartbeatB\x07\n\x05\x65vent\"\xfd\x01\n\x1aReadUnarchivedTicksRequest\x12\x1c\n\x06symbol\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa0\xaf\x1a\x01\xc8\x01\x01\x12\x10\n\x08start_ns\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ns\x18\x03 \x01(\x03\x12\x42\n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x33.redfire.market.v1.ReadUnarchivedTicksRequest.Place\x12\x1a\n\x05limit\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x00\x1a?\n\x05Place\x12\x0f\n\x07time_ns\x18\x01 \x01(\x03\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x13\n\x0btrading_day\x18\x03 \x01(\x05\"\xeb\x01\n\x1bReadUnarchivedTicksResponse\x12\x16\n\x0e\x61rchived_until\x18\x01 \x01(\x03\x12\x15\n\rvalid_from_ns\x18\x02 \x01(\x03\x12@\n\x04runs\x18\x03 \x03(\x0b\x32\x32.redfire.market.v1.ReadUnarchivedTicksResponse.Run\x1a[\n\x03Run\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x13\n\x0btrading_day\x18\x02 \x01(\x05\x12\x10\n\x08\x66irst_ns\x18\x03 \x01(\x03\x12\x0f\n\x07last_ns\x18\x04 \x01(\x03\x12\r\n\x05ticks\x18\x05 \x01(\x0c\"\x96\x01\n\x19ReadUnarchivedBarsRequest\x12\x1c\n\x06symbol\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa0\xaf\x1a\x01\xc8\x01\x01\x12\x39\n\x08interval\x18\x02 \x01(\x0e\x32\x1b.redfire.common.v1.IntervalB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x10\n\x08start_ns\x18\x03 \x01(\x03\x12\x0e\n\x06\x65nd_ns\x18\x04 \x01(\x03\"\x87\x01\n\x1aReadUnarchivedBarsResponse\x12\x16\n\x0e\x61rchived_until\x18\x01 \x01(\x03\x12\x15\n\rvalid_from_ns\x18\x02 \x01(\x03\x12$\n\x04\x62\x61rs\x18\x03 \x03(\x0b\x32\x16.redfire.market.v1.Bar\x12\x14\n\x0ctrading_days\x18\x04 \x03(\x05\",\n\x0eReadLogRequest\x12\x1a\n\tmax_bytes\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"z\n\x0fReadLogResponse\x12:\n\x07records\x18\x01 \x03(\x0b\x32).redfire.market.v1.ReadLogResponse.Record\x1a+\n\x06Record\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x0f\n\x07message\x18\x02 \x01(\x0c\"\x8b\x01\n\x13UpdateStreamRequest\x12\x19\n\x05owner\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x44\n\x06update\x18\x02 \x01(\x0b\x32,.redfire.market.v1.UpdateSubscriptionRequestB\x06\xbaH\x03\xc8\x01\x01\x12\x13\n\x0bstarts_feed\x18\x03 \x01(\x08\"\'\n\x14UpdateStreamResponse\x12\x0f\n\x07symbols\x18\x01 \x03(\t2\xfa\x04\n\x0eReplicaService\x12l\n\tWatchBars\x12#.redfire.market.v1.WatchBarsRequest\x1a$.redfire.market.v1.WatchBarsResponse\"\x12\x8a\xaf\x1a\x0e\x18\x01(\x01@\x01J\x06market0\x01\x12\x8c\x01\n\x13ReadUnarchivedTicks\x12-.redfire.market.v1.ReadUnarchivedTicksRequest\x1a..redfire.market.v1.ReadUnarchivedTicksResponse\"\x16\x8a\xaf\x1a\x12\x18\x01(\x01\x32\x02\x08\x05@\x01J\x06market\x12\x89\x01\n\x12ReadUnarchivedBars\x12,.redfire.market.v1.ReadUnarchivedBarsRequest\x1a-.redfire.market.v1.ReadUnarchivedBarsResponse\"\x16\x8a\xaf\x1a\x12\x18\x01(\x01\x32\x02\x08\x05@\x01J\x06market\x12\x66\n\x07ReadLog\x12!.redfire.market.v1.ReadLogRequest\x1a\".redfire.market.v1.ReadLogResponse\"\x12\x8a\xaf\x1a\x0e\x18\x01(\x01@\x01J\x06market0\x01\x12w\n\x0cUpdateStream\x12&.redfire.market.v1.UpdateStreamRequest\x1a\'.redfire.market.v1.UpdateStreamResponse\"\x16\x8a\xaf\x1a\x12\x18\x01(\x01\x32\x02\x08\x05@\x01J\x06marketb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -72,27 +72,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHBARSRESPONSE_HEARTBEAT']._serialized_start=575
   _globals['_WATCHBARSRESPONSE_HEARTBEAT']._serialized_end=586
   _globals['_READUNARCHIVEDTICKSREQUEST']._serialized_start=598
-  _globals['_READUNARCHIVEDTICKSREQUEST']._serialized_end=830
+  _globals['_READUNARCHIVEDTICKSREQUEST']._serialized_end=851
   _globals['_READUNARCHIVEDTICKSREQUEST_PLACE']._serialized_start=788
-  _globals['_READUNARCHIVEDTICKSREQUEST_PLACE']._serialized_end=830
-  _globals['_READUNARCHIVEDTICKSRESPONSE']._serialized_start=833
-  _globals['_READUNARCHIVEDTICKSRESPONSE']._serialized_end=1068
-  _globals['_READUNARCHIVEDTICKSRESPONSE_RUN']._serialized_start=977
-  _globals['_READUNARCHIVEDTICKSRESPONSE_RUN']._serialized_end=1068
-  _globals['_READUNARCHIVEDBARSREQUEST']._serialized_start=1071
-  _globals['_READUNARCHIVEDBARSREQUEST']._serialized_end=1221
-  _globals['_READUNARCHIVEDBARSRESPONSE']._serialized_start=1224
-  _globals['_READUNARCHIVEDBARSRESPONSE']._serialized_end=1359
-  _globals['_READLOGREQUEST']._serialized_start=1361
-  _globals['_READLOGREQUEST']._serialized_end=1405
-  _globals['_READLOGRESPONSE']._serialized_start=1407
-  _globals['_READLOGRESPONSE']._serialized_end=1529
-  _globals['_READLOGRESPONSE_RECORD']._serialized_start=1486
-  _globals['_READLOGRESPONSE_RECORD']._serialized_end=1529
-  _globals['_UPDATESTREAMREQUEST']._serialized_start=1532
-  _globals['_UPDATESTREAMREQUEST']._serialized_end=1671
-  _globals['_UPDATESTREAMRESPONSE']._serialized_start=1673
-  _globals['_UPDATESTREAMRESPONSE']._serialized_end=1712
-  _globals['_REPLICASERVICE']._serialized_start=1715
-  _globals['_REPLICASERVICE']._serialized_end=2349
+  _globals['_READUNARCHIVEDTICKSREQUEST_PLACE']._serialized_end=851
+  _globals['_READUNARCHIVEDTICKSRESPONSE']._serialized_start=854
+  _globals['_READUNARCHIVEDTICKSRESPONSE']._serialized_end=1089
+  _globals['_READUNARCHIVEDTICKSRESPONSE_RUN']._serialized_start=998
+  _globals['_READUNARCHIVEDTICKSRESPONSE_RUN']._serialized_end=1089
+  _globals['_READUNARCHIVEDBARSREQUEST']._serialized_start=1092
+  _globals['_READUNARCHIVEDBARSREQUEST']._serialized_end=1242
+  _globals['_READUNARCHIVEDBARSRESPONSE']._serialized_start=1245
+  _globals['_READUNARCHIVEDBARSRESPONSE']._serialized_end=1380
+  _globals['_READLOGREQUEST']._serialized_start=1382
+  _globals['_READLOGREQUEST']._serialized_end=1426
+  _globals['_READLOGRESPONSE']._serialized_start=1428
+  _globals['_READLOGRESPONSE']._serialized_end=1550
+  _globals['_READLOGRESPONSE_RECORD']._serialized_start=1507
+  _globals['_READLOGRESPONSE_RECORD']._serialized_end=1550
+  _globals['_UPDATESTREAMREQUEST']._serialized_start=1553
+  _globals['_UPDATESTREAMREQUEST']._serialized_end=1692
+  _globals['_UPDATESTREAMRESPONSE']._serialized_start=1694
+  _globals['_UPDATESTREAMRESPONSE']._serialized_end=1733
+  _globals['_REPLICASERVICE']._serialized_start=1736
+  _globals['_REPLICASERVICE']._serialized_end=2370
 # @@protoc_insertion_point(module_scope)

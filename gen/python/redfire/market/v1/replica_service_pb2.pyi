@@ -41,12 +41,14 @@ class WatchBarsResponse(_message.Message):
 class ReadUnarchivedTicksRequest(_message.Message):
     __slots__ = ("symbol", "start_ns", "end_ns", "after", "limit")
     class Place(_message.Message):
-        __slots__ = ("time_ns", "sequence")
+        __slots__ = ("time_ns", "sequence", "trading_day")
         TIME_NS_FIELD_NUMBER: _ClassVar[int]
         SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+        TRADING_DAY_FIELD_NUMBER: _ClassVar[int]
         time_ns: int
         sequence: int
-        def __init__(self, time_ns: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
+        trading_day: int
+        def __init__(self, time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., trading_day: _Optional[int] = ...) -> None: ...
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     START_NS_FIELD_NUMBER: _ClassVar[int]
     END_NS_FIELD_NUMBER: _ClassVar[int]
