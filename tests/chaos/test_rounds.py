@@ -11,12 +11,12 @@ OF_REPLICAS = {
     *(f"kill -9 of one of {service}" for service in ("trading", "strategy", "market", "user")),
     *(f"kill -9 of {part}" for part in ("engine", "a worker", "PostgreSQL", "RabbitMQ")),
     *("one of trading stands still", "PostgreSQL away", "Redis away", "Redis emptied", "RabbitMQ cut off"),
-    *("trading–engine cut off", "disk full under market"),
+    *("trading–engine cut off", "disk full under market", "rolling restart"),
 }
 """Faults of two replicas that there is time for here."""
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("topology", [Embedded, EmbeddedPostgres, Replicated])
 def test_after_every_fault_logs_books_memory_and_venue_agree(topology, tmp_path):
     faults = [fault for fault in FAULTS[topology] if topology is not Replicated or fault.name in OF_REPLICAS]
