@@ -279,13 +279,13 @@ def _gated_statement(parts: Sequence[_Part], has_fences: bool) -> str:
     expressions, has_claims = _expressions(parts, 7 if has_fences else 5, gated=True)
     standing = "WHERE (SELECT count(*) FROM fence) = cardinality($5::int4[])" if has_fences else ""
     mark = (
-        f"mark AS (INSERT INTO {MARKERS} SELECT $1::text, $2::int8, $3::int8 {standing} "
+        f"mark AS (INSERT INTO {MARKERS} SELECT $1::text, $2::int8, $3::int8 {standing} "  # nosec B608
         "ON CONFLICT (writer) DO UPDATE SET number = excluded.number, time_ns = excluded.time_ns RETURNING writer)"
     )
     fence = [fences_held("$5::int4[]", "$6::int8[]")] if has_fences else []
     taken = "(SELECT count(*) FROM taken)" if has_claims else "0"
     # Divided by zero where not all are taken: an error undoes what the statement did.
-    return f"WITH {', '.join([*fence, mark, *expressions])} SELECT 1 / ({taken} = $4::int4)::int4 FROM mark"  # noqa: S608
+    return f"WITH {', '.join([*fence, mark, *expressions])} SELECT 1 / ({taken} = $4::int4)::int4 FROM mark"  # noqa: S608 # nosec B608
 
 
 def _expressions(parts: Sequence[_Part], first: int, gated: bool) -> tuple[list[str], bool]:

@@ -278,7 +278,7 @@ def standing_fences(fences: Set[Fence]) -> str:
 def fences_held(shards: str, epochs: str) -> str:
     """PostgreSQL's expression of a WITH that holds those of these fences that have not fallen, as `standing_fences`."""
     given = f"unnest({shards}, {epochs}) AS given (shard, epoch)"
-    held = f"SELECT 1 FROM {SHARD_LEASES} AS l JOIN {given} USING (shard, epoch) ORDER BY l.shard"  # noqa: S608
+    held = f"SELECT 1 FROM {SHARD_LEASES} AS l JOIN {given} USING (shard, epoch) ORDER BY l.shard"  # noqa: S608 # nosec B608
     return f"fence AS MATERIALIZED ({held} FOR KEY SHARE OF l)"
 
 
