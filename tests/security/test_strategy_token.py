@@ -124,7 +124,11 @@ async def test_a_traders_own_program_has_a_name_that_is_no_strategys(owner: Owne
         await owner.strategy.create(strategy_id="pairs-7")
 
 
-@pytest.mark.parametrize("name", [new_id(), new_id().upper(), f" {STRATEGY}", STRATEGY.replace("-", ""), STRATEGY])
+@pytest.mark.parametrize(
+    "name",
+    [new_id(), new_id().upper(), f" {STRATEGY}", STRATEGY.replace("-", ""), STRATEGY],
+    ids=["another", "capitals", "a space", "no dashes", "its own"],
+)
 async def test_nobody_gives_orders_in_a_strategys_name(owner: Owner, name: str) -> None:
     preview = order_pb.PreviewOrderRequest(
         client_order_id="preview", symbol=SYMBOL, side=1, type=1, quantity="1", strategy_id=name
