@@ -1,12 +1,12 @@
 """The edge of a platform that `redfire up` starts: Envoy before all its services."""
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from services.commands.self_signed import self_signed
 from services.commands.up_options import UpOptions
 from services.kernel.errors import StartError
+from services.kernel.loopback import is_loopback
 from services.kernel.policy import descriptor_file, descriptor_set
 from services.kernel.runtime.settings import LimitSettings
 from services.mesh.contract import Contract
@@ -105,11 +105,3 @@ def _rate_limits(limits: LimitSettings) -> RateLimits:
         trading=limits.trading_calls_per_minute,
         total=limits.all_calls_per_minute,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Test for an address that only this machine reaches."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

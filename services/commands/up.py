@@ -92,7 +92,8 @@ def up(
 
     It brings databases in files to this version first, with --processes those on PostgreSQL, too.
     """
-    from services.commands.edge import check_port, check_tls, is_loopback
+    from services.commands.edge import check_port, check_tls
+    from services.kernel.loopback import is_loopback
 
     if replicas is not None and not processes:
         raise StartError("--replicas is for --processes")

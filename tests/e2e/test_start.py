@@ -105,7 +105,6 @@ def test_keys_and_passwords_are_private(up):
         "admin-password",
         "edge-secret",
         "identity/trading.json",
-        "metrics-token",
         "redfire.log",
         "user_db.sqlite",
         "trading_db.sqlite-wal",

@@ -10,7 +10,6 @@ import sys
 
 import uvloop
 
-from services.kernel.runtime.metrics_token import metrics_token
 from tests.bench.stream_market import SteadyEngine
 from tests.harness import FakeService, platform
 
@@ -25,7 +24,6 @@ async def serve(writer: str, stall_s: float, rate: float) -> None:
         where = {
             "address": running.host.stream_addresses.get("market", running.host.address),
             "ops": f"127.0.0.1:{running.host.operations.port}",
-            "metrics_token": metrics_token(running.host.settings),
             "token": running.identity().token,
         }
         print(json.dumps(where), flush=True)

@@ -1,4 +1,4 @@
-"""The metrics of a process, which loopback shows to every user of the machine who has no token to show."""
+"""The metrics of a process: with a token at all addresses but loopback, and there where a file for it is named."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -24,28 +24,31 @@ async def status_of(p: Platform, authorization: str = "", path: str = "/metrics"
 
 
 async def test_metrics_are_for_who_reads_the_private_token(tmp_path: Path) -> None:
-    async with platform("config", data_dir=tmp_path) as p:
-        file = tmp_path / FILE
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        token = file.read_text().strip()
+    token = metrics_token(settings(tmp_path, host="0.0.0.0"))
+    file = tmp_path / FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and file.read_text().strip() == token
+    async with platform("config", data_dir=tmp_path, settings={"server": {"metrics_token_file": file}}) as p:
         for given in ("", token, f"Basic {token}", f"Bearer {token[:-1]}", f"Bearer {token}x", "Bearer", "Bearer é"):
             assert await status_of(p, given) == 401, given
         assert await status_of(p, f"Bearer {token}") == 200
         for path in ("/healthz", "/livez"):
             assert await status_of(p, path=path) == 200
+
+
+async def test_loopback_shows_them_without_one(tmp_path: Path) -> None:
     async with platform("config", data_dir=tmp_path) as p:
-        assert await status_of(p, f"Bearer {token}") == 200
-
-
-async def test_a_setting_opens_them_to_everybody(tmp_path: Path) -> None:
-    async with platform("config", data_dir=tmp_path, settings={"server": {"open_metrics": True}}) as p:
         assert await status_of(p) == 200
     assert not (tmp_path / FILE).exists()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "redfire.example", ""])
+def test_each_other_address_wants_one(tmp_path: Path, host: str) -> None:
+    assert len(metrics_token(settings(tmp_path, host=host))) > 30
+
+
 def test_processes_that_start_together_have_one_token(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
-        tokens = set(threads.map(lambda _: metrics_token(settings(tmp_path / "new")), range(16)))
+        tokens = set(threads.map(lambda _: metrics_token(settings(tmp_path / "new", host="10.1.2.3")), range(16)))
     assert len(tokens) == 1
     assert [file.name for file in (tmp_path / "new").iterdir()] == [FILE]
 

@@ -1,4 +1,7 @@
-"""The token by which Prometheus reads the metrics of a process: a private file of the data folder, made when absent."""
+"""The token by which Prometheus reads the metrics of a process: a private file of the data folder, made when absent.
+
+On loopback none is wanted by default: what a user of the machine reads there are counts, with no names of users.
+"""
 
 import os
 import secrets
@@ -6,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from services.kernel.errors import StartError
+from services.kernel.loopback import is_loopback
 from services.kernel.runtime.settings import PlatformSettings, ServerSettings, Settings
 
 FILE = "metrics-token"
@@ -14,11 +18,11 @@ LEAST_LENGTH = 16
 
 
 def metrics_token(settings: Settings) -> str:
-    """The token that `/metrics` wants; empty where the settings open it to everybody. Raises StartError."""
+    """The token that `/metrics` wants; empty on loopback, unless a file is named. Raises StartError."""
     server = settings.of(ServerSettings)
-    if server.open_metrics:
-        return ""
     file = server.metrics_token_file
+    if file is None and is_loopback(server.host):
+        return ""
     if file is None:
         file = settings.of(PlatformSettings).data_dir / FILE
     try:

@@ -20,7 +20,7 @@ Keys = Callable[[], Awaitable[Any]]
 class OperationsServer:
     """Serves `/healthz`, `/livez`, `/metrics`, `/jwks.json` and `/openapi.json` on loopback HTTP.
 
-    Loopback is every user's of the machine. So `/metrics`, which names users' doings, needs a token.
+    `/metrics` can want a token.
     """
 
     def __init__(self, health: Health, failures: Callable[[], dict[str, str]], keys: Keys) -> None:

@@ -126,9 +126,9 @@ class ServerSettings(BaseSection):
     ops_port: int = Field(default=0, ge=0, le=65535, description="The port of /healthz and /metrics; 0: a free one.")
     metrics_token_file: Path | None = Field(
         default=None,
-        description="A file with the token of /metrics; by default `metrics-token` in the data folder, made if absent.",
+        description="A file with the token of /metrics; by default loopback wants none, and other addresses that of "
+        "the file `metrics-token` in the data folder, which is made if absent.",
     )
-    open_metrics: bool = Field(default=False, description="/metrics needs no token; each user of the machine reads it.")
     grace_s: float = Field(default=5.0, ge=0, le=60, description="Time for running RPCs to end, seconds.")
     tls_cert: Path | None = Field(
         default=None, description="The certificate chain by which gRPC is served with TLS, PEM; none: without."

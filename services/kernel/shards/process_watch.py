@@ -7,8 +7,9 @@ it lives, its writes would still be refused, by the fence.
 """
 
 import asyncio
-import ipaddress
 from collections.abc import Callable, Mapping
+
+from services.kernel.loopback import is_loopback
 
 AGAIN_S = 0.01
 """A pause before it is asked again, which an ending process needs to close all that it has."""
@@ -64,8 +65,4 @@ async def _connected(host: str, port: int) -> None:
 
 def _on_loopback(address: str) -> tuple[str, int] | None:
     host, _, port = address.rpartition(":")
-    try:
-        is_here = ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return None
-    return (host.strip("[]"), int(port)) if is_here and port.isdigit() and int(port) else None
+    return (host.strip("[]"), int(port)) if is_loopback(host) and port.isdigit() and int(port) else None
