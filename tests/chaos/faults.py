@@ -33,7 +33,7 @@ class Fault:
     is_unseen: bool = False
     """No call of clients that follow the retry policy fails."""
     problems: Callable[[Any, float], list[str]] = lambda here, since: []
-    """What else must hold afterwards, of the time since then (UNIX seconds)."""
+    """Problems of whatever else must hold afterwards, of the time since then (UNIX seconds)."""
     needs_mount: bool = False
     """Only as root, who may mount."""
 

@@ -1,4 +1,4 @@
-"""What chaos does inside the platform's processes: Python imports this where PYTHONPATH names its folder.
+"""The part of chaos inside the platform's processes: Python imports this where PYTHONPATH names its folder.
 
 The clock of each second replica is two seconds ahead, and what a process calls others by goes through proxies.
 """

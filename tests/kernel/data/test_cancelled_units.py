@@ -47,7 +47,7 @@ class CancelledAt:
 
 @pytest.fixture(autouse=True)
 def no_collector():
-    """What a cancelled call's traceback holds stays: the platform's collector of cycles comes by once in a while."""
+    """Without a collector, as the platform's comes by seldom: what a cancelled call's traceback holds stays."""
     gc.disable()
     yield
     gc.enable()
@@ -191,7 +191,7 @@ async def test_a_connection_that_is_closed_and_stopped_ends_its_thread(file):
 
 
 async def test_the_writer_has_its_turn_between_units_of_work_that_follow_each_other(file, monkeypatch):
-    """SQLite's lock goes to whoever looks first: the writer looked now and then, and gave up after five seconds."""
+    """SQLite's lock goes to the first that looks: the writer looked now and then, and gave up after five seconds."""
     database = Database(f"sqlite:///{file}", Base)
     await database.start()
     begun, is_over, order = asyncio.Event(), asyncio.Event(), []
