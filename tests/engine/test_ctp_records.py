@@ -7,7 +7,6 @@ from datetime import UTC
 
 import grpc
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from redfire.common.v1 import common_pb2 as common
@@ -201,10 +200,7 @@ async def test_sims_trades_of_the_day_come_in_pages_too(tmp_path, monkeypatch):
 async def test_the_engines_span_joins_the_orders_trace(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
         exporter = InMemorySpanExporter()
-        tracing = harness.platform.host.resources.tracing
-        tracing.provider = TracerProvider()
-        tracing.provider.add_span_processor(SimpleSpanProcessor(exporter))
-        tracing._tracer = tracing.provider.get_tracer("test")
+        harness.platform.host.resources.tracing.export(SimpleSpanProcessor(exporter))
         trace_id = "0af7651916cd43dd8448eb211c80319c"
         order_id = new_id()
         await harness.engine.SendOrder(

@@ -18,7 +18,7 @@ from services.kernel.rpc.rpc_metrics import SECONDS
 from services.kernel.version import VERSION
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.trace import Span
 
 streams = Gauge("grpc_server_streams", "Streams that are open.", ["grpc_service", "grpc_method"])
@@ -35,27 +35,30 @@ class Tracing:
 
     def __init__(self, endpoint: str, sample_ratio: float) -> None:
         self.provider: TracerProvider | None = None
-        if endpoint:
-            self.provider = self._export(endpoint, sample_ratio)
-
-    def _export(self, endpoint: str, sample_ratio: float) -> "TracerProvider":
+        if not endpoint:
+            return
         # Imported only here: it takes a while, and most have no collector.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        # Small batches: serialising 512 spans holds the interpreter for 20 ms.
+        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=True)
+        self.export(BatchSpanProcessor(exporter, max_export_batch_size=64), sample_ratio)
+
+    def export(self, processor: "SpanProcessor", sample_ratio: float = 1.0) -> None:
+        """Give spans to a processor from now on: those of sampled callers, and this share of those without one."""
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         resource = Resource.create({"service.name": "redfire", "service.version": VERSION})
         provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(sample_ratio)))
-        # Small batches: serialising 512 spans holds the interpreter for 20 ms.
-        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=True)
-        provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=64))
+        provider.add_span_processor(processor)
         self._propagator, self._kind = TraceContextTextMapPropagator(), SpanKind.SERVER
         self._tracer = provider.get_tracer("redfire")
-        return provider
+        self.provider = provider
 
     def start(self, method: str, traceparent: str) -> "Span | None":
         """A span for an RPC under its caller's, or None when nothing is traced."""
