@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
+from redfire.auth.v1 import auth_pb2
+from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.market.v1 import market_pb2
 from redfire.strategy.v1 import worker_pb2
 from redfire.trading.v1 import account_service_pb2
@@ -27,6 +29,7 @@ from services.kernel.clock import Clock
 from services.kernel.identifiers import new_id
 from services.quant.sdk.events import EXCHANGE_TIME
 from services.quant.sdk.guard import Guard
+from services.strategy.platform_client import SCOPES
 from services.strategy.runner.connections import Connections
 from services.strategy.runner.live_broker import LiveBroker
 from services.strategy.runner.report import Phase
@@ -196,8 +199,12 @@ async def live_trades(
             return (await accounts.ListAccounts(account_service_pb2.ListAccountsRequest())).accounts
 
         account_id = (await until(account, 20))[0].account_id
-        start = worker_pb2.WatchAssignmentsResponse.Start(access_token=user.token)
-        start.strategy.strategy_id = new_id()
+        own = auth_pb2.ExchangeTokenRequest(
+            user_id=user.user_id, scopes=SCOPES, account_id=account_id, strategy_id=new_id()
+        )
+        made = await p.service_stub(AuthServiceStub, "strategy").ExchangeToken(own)
+        start = worker_pb2.WatchAssignmentsResponse.Start(access_token=made.access_token)
+        start.strategy.strategy_id = own.strategy_id
         start.strategy.account_id = account_id
         start.strategy.symbol = symbol
         start.strategy.class_name = strategy_class.__name__
