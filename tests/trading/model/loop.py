@@ -31,9 +31,9 @@ class SimulatedWriter(group_commit.GroupCommitWriter):
     latency: Callable[[], float] = staticmethod(lambda: 0.0)
     fault: Callable[[str], None] = staticmethod(lambda moment: None)
 
-    def __init__(self, connect: Callable[[], Any], dialect: Any, trail: Any) -> None:
+    def __init__(self, connect: Callable[[], Any], dialect: Any, trail: Any, turn: Any) -> None:
         with mock.patch.object(group_commit.threading, "Thread"):
-            super().__init__(connect, dialect, trail)
+            super().__init__(connect, dialect, trail, turn)
         self._writer: Any = None
         self._answers: list[tuple[Any, Any]] = []
         self.dead = False
