@@ -24,7 +24,7 @@ class Commits:
         self.closed = False
         self.arrived = 0
         self._passes = threading.Semaphore(0)
-        to_file, to_server = BatchWriter.commit, PostgresWriter._transaction
+        to_file, to_server = BatchWriter.commit, PostgresWriter._commit_once
 
         def write_to_file(writer, group):
             self.arrived += 1
@@ -49,7 +49,7 @@ class Commits:
             return outcomes
 
         monkeypatch.setattr(BatchWriter, "commit", write_to_file)
-        monkeypatch.setattr(PostgresWriter, "_transaction", write_to_server)
+        monkeypatch.setattr(PostgresWriter, "_commit_once", write_to_server)
 
     def close(self):
         self.closed, self.arrived = True, 0

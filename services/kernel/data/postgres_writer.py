@@ -157,9 +157,7 @@ class PostgresWriter:
             connection = await self._connected()
             broken = [submission.sequence for submission in group if submission.is_broken]
             try:
-                if not broken and await self._at_once(connection, group):
-                    return [None] * len(group)
-                return await self._transaction(connection, group, in_parts=bool(broken))
+                return await self._commit_once(connection, group, in_parts=bool(broken))
             except _CommitLost as lost:
                 self._is_unknown = True
                 self._discard()
@@ -180,6 +178,13 @@ class PostgresWriter:
         for submission in group:
             if submission.sequence is not None and submission.sequence not in broken:
                 submission.sequence.broken = False
+
+    async def _commit_once(
+        self, connection: Connection, group: list[Submission], in_parts: bool
+    ) -> list[BaseException | None]:
+        if not in_parts and await self._at_once(connection, group):
+            return [None] * len(group)
+        return await self._transaction(connection, group, in_parts)
 
     async def _at_once(self, connection: Connection, group: list[Submission]) -> bool:
         """Commit a group by one statement; False where it takes more than one, and nothing was done."""
