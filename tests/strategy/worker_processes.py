@@ -20,11 +20,15 @@ async def ticks_until(world, condition, timeout_s=20.0, price=5000.0):
 
 def workers(p) -> list[int]:
     """Pids of the worker processes that this process started."""
-    return [
-        child.pid
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "services.strategy.runner.main" in " ".join(child.cmdline())
-    ]
+    return [child.pid for child in psutil.Process().children() if _is_worker(child)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        is_running = process.status() != psutil.STATUS_ZOMBIE
+        return is_running and "services.strategy.runner.main" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def own_memory(pid: int) -> int:
