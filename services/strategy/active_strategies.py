@@ -5,16 +5,25 @@ import contextvars
 import logging
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from prometheus_client import Gauge
 from redfire.events.v1.events_pb2 import Event
 from redfire.reasons import Reason
 
+from services.kernel.backoff import Backoff
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.data.writes import Fence
-from services.kernel.errors import RedFireError, ResourceExhausted
+from services.kernel.errors import (
+    CommitUnknown,
+    DeadlineExceeded,
+    RedFireError,
+    ResourceExhausted,
+    ShardMoved,
+    Unavailable,
+)
 from services.kernel.events.outbox import Outbox
 from services.kernel.shards.ownership import ALL_SHARDS, Ownership, shard_of
 from services.kernel.tasks import Tasks
@@ -38,6 +47,7 @@ _TRIM_EVERY = 100
 _LOOK_S = 0.5
 _MISSING_TIMES = 3
 _LEAVE_S = 2.3
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 
 class TooManyStrategies(ResourceExhausted):
@@ -117,9 +127,7 @@ class ActiveStrategies:
                 self._spawn("strategy without a sandbox", self._finish(entry, Status.ERROR, error.message))
                 continue
             await self._save(entry, replace(strategy, status=Status.STARTING))
-            self._assignments.assign(entry.strategy)
-        self._supervisor.wake()
-        self._count()
+            self._assign(entry)
 
     async def leave(self, shards: Collection[int]) -> None:
         """Have workers leave the market in order with the strategies of shards that go to another replica."""
@@ -150,14 +158,17 @@ class ActiveStrategies:
             return entry.strategy
         fence = self._shards.fence(strategy.user_id)
         entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy, fence)
+        wanted = replace(strategy, status=Status.STARTING, error="", starter=starter)
         try:
-            await self._save(entry, replace(strategy, status=Status.STARTING, error="", starter=starter), most=most)
-        except TooManyStrategies:
+            await self._save(entry, wanted, most=most)
+        except (CommitUnknown, asyncio.CancelledError):
+            # It may be written, and the caller gone: nothing is left half begun.
+            self._spawn("start strategy", self._go_on_starting(entry, most))
+            raise
+        except BaseException:
             self._forget(entry)
             raise
-        self._assignments.assign(entry.strategy)
-        self._supervisor.wake()
-        self._count()
+        self._assign(entry)
         return entry.strategy
 
     async def stop(self, strategy_id: str, timeout_s: float) -> Strategy | None:
@@ -165,7 +176,7 @@ class ActiveStrategies:
         entry = self._entries.get(strategy_id)
         if entry is None:
             return None
-        await self._save(entry, replace(entry.strategy, status=Status.STOPPING))
+        await self._save_or_restore(entry, Status.STOPPING)
         connected = self._assignments.connected(strategy_id)
         self._assignments.stop(strategy_id)
         if connected:
@@ -244,14 +255,37 @@ class ActiveStrategies:
         if entry.ending:
             return
         entry.ending = True
+        # In a task of its own: the worker, or the caller, that waits for it may be gone before the database is back.
+        await asyncio.shield(self._spawn("end of strategy", self._end(entry, status, error, lines), awaited=True))
+        if sweep_again:
+            # An order may have been on its way when the worker died.
+            self._spawn("cancel orders", self._sweep_later(entry.strategy))
+
+    async def _end(self, entry: _Entry, status: Status, error: str, lines: Sequence[LogLine]) -> None:
+        """Write the end of a strategy, for as long as it takes and it is this replica's."""
         strategy = entry.strategy
         self._assignments.withdraw(strategy.strategy_id)
         await self._sweep(strategy)
-        await self._save(entry, replace(strategy, status=status, error=error), lines)
-        self._forget(entry)
-        if sweep_again:
-            # An order may have been on its way when the worker died.
-            self._spawn("cancel orders", self._sweep_later(strategy))
+        try:
+            await self._save_surely(entry, replace(strategy, status=status, error=error), lines)
+        finally:
+            self._forget(entry)
+
+    async def _go_on_starting(self, entry: _Entry, most: int) -> None:
+        """Start a strategy of which nobody knows whether that is written."""
+        try:
+            await self._save_surely(entry, entry.strategy, most=most)
+        except (ShardMoved, TooManyStrategies):
+            self._forget(entry)
+        else:
+            self._assign(entry)
+
+    def _assign(self, entry: _Entry) -> None:
+        """Have a worker run it, unless its shard has gone meanwhile, or it was stopped."""
+        if self._entries.get(entry.strategy.strategy_id) is entry and not entry.ending:
+            self._assignments.assign(entry.strategy)
+            self._supervisor.wake()
+            self._count()
 
     def _forget(self, entry: _Entry) -> None:
         """Run a strategy no more."""
@@ -285,6 +319,35 @@ class ActiveStrategies:
         if strategy.strategy_id not in self._entries:
             await self._sweep(strategy)
 
+    async def _save_or_restore(self, entry: _Entry, status: Status) -> None:
+        """Write another status; what is not written does not hold."""
+        former = entry.strategy.status
+        try:
+            await self._save(entry, replace(entry.strategy, status=status))
+        except BaseException:
+            entry.strategy = replace(entry.strategy, status=former)
+            raise
+
+    async def _save_surely(
+        self, entry: _Entry, strategy: Strategy, lines: Sequence[LogLine] = (), most: int | None = None
+    ) -> None:
+        """Write what nobody will ask for again, however long the database is away, or what came of it meanwhile.
+
+        Raises ShardMoved, TooManyStrategies.
+        """
+        backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        while True:
+            try:
+                await self._save(entry, strategy, lines, most)
+            except ShardMoved:
+                raise
+            except (Unavailable, DeadlineExceeded) as error:
+                log.warning("strategy %s is written again: %s", strategy.strategy_id, error.message)
+                await asyncio.sleep(backoff.pause_s())
+                strategy = entry.strategy
+            else:
+                return
+
     async def _save(
         self, entry: _Entry, strategy: Strategy, lines: Sequence[LogLine] = (), most: int | None = None
     ) -> None:
@@ -296,7 +359,7 @@ class ActiveStrategies:
                 strategy = entry.strategy
                 await repository.hold(entry.fence)
                 # Replicas write one after the other: none comes between.
-                if most is not None and await repository.count_active() >= most:
+                if most is not None and await repository.count_active(strategy.strategy_id) >= most:
                     raise TooManyStrategies("too many strategies run already", max_running=most)
                 await repository.put(strategy)
                 kept = await self._keep_lines(repository, strategy, lines)
@@ -344,9 +407,9 @@ class ActiveStrategies:
             event.strategy_failed.error = strategy.error
         return event
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None], *, awaited: bool = False) -> "asyncio.Task[None]":
         # What goes on after a call must not end with the call's deadline.
-        contextvars.Context().run(self._tasks.spawn, name, work)
+        return contextvars.Context().run(partial(self._tasks.spawn, name, work, awaited=awaited))
 
     def _count(self) -> None:
         active_strategies.set(len(self._entries))

@@ -69,10 +69,11 @@ class StrategyRepository:
         rows = await self._session.scalars(select(StrategyRow).where(StrategyRow.status.in_(active)))
         return [_to_domain(row) for row in rows]
 
-    async def count_active(self) -> int:
-        """The number of everybody's strategies that a worker should have."""
+    async def count_active(self, but: str) -> int:
+        """The number of everybody's strategies that a worker should have, without one."""
         active = [status.value for status in Status if status.is_active]
         query = select(func.count()).select_from(StrategyRow).where(StrategyRow.status.in_(active))
+        query = query.where(StrategyRow.strategy_id != but)
         return await self._session.scalar(query) or 0
 
     async def add(self, strategy: Strategy, request_id: str) -> None:

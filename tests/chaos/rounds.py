@@ -112,6 +112,7 @@ def _play_one(
         trader.pause()
     if not _is_whole_again(topology):
         played.problems.append(f"not all is there again after {RECOVERED_S:g} s")
+    played.problems += topology.strategy_problems(RECOVERED_S)
     for trader in traders:
         played.problems += audit(trader)
     try:

@@ -44,6 +44,7 @@ class Embedded:
         self.edge = TcpProxy(lambda: _address(str(self.running.addresses["edge"])))
         self.owner = Trader(self.url, "quant", 0)
         """The user whose strategy runs."""
+        self.strategy_id = ""
 
     def _platform(self, data_dir: Path) -> Running:
         return Running("--feed", "sim:11", data_dir=data_dir, env=self._environment())
@@ -73,8 +74,31 @@ class Embedded:
             answer = owner.asked("POST", "/api/strategies", body)
             return "" if answer is None else str(answer.json()["strategy"]["strategyId"])
 
-        strategy_id = until(made, START_S, step_s=0.5)
-        until(lambda: owner.asked("POST", f"/api/strategies/{strategy_id}:start", {}), START_S, step_s=0.5)
+        self.strategy_id = until(made, START_S, step_s=0.5)
+        self._start_strategy()
+
+    def _start_strategy(self) -> None:
+        path = f"/api/strategies/{self.strategy_id}:start"
+        until(lambda: self.owner.asked("POST", path, {}), START_S, step_s=0.5)
+
+    def strategy_problems(self, timeout_s: float) -> list[str]:
+        """Reasons for which the strategy does not run, after that time; one that has failed is started again."""
+        strategy: dict[str, Any] = {}
+
+        def runs() -> bool:
+            answer = self.owner.asked("GET", f"/api/strategies/{self.strategy_id}")
+            if answer is not None:
+                strategy.update(answer.json()["strategy"])
+            return strategy.get("status") in ("STRATEGY_STATUS_RUNNING", "STRATEGY_STATUS_ERROR")
+
+        try:
+            until(runs, timeout_s, step_s=0.2)
+        except AssertionError:
+            return [f"the strategy does not run after {timeout_s:g} s: {strategy.get('status')}"]
+        if strategy["status"] == "STRATEGY_STATUS_RUNNING":
+            return []
+        self._start_strategy()
+        return [f"the strategy has failed: {strategy.get('error')}"]
 
     def start(self) -> None:
         """Start it, or start it again."""

@@ -30,15 +30,18 @@ START_NS = 1_609_725_600_000_000_000  # 2021-01-04 10:00 in Shanghai
 
 @complete
 class FakeAuth(auth_pb2_grpc.AuthServiceServicer):
-    """Tokens for whom the test's mint vouches; `refuse` names users who may not trade."""
+    """Tokens for whom the test's mint vouches; `refuse` names users who may not trade, `failures` come first."""
 
     def __init__(self) -> None:
         self.mint = TokenMint()
         self.refuse: set[str] = set()
+        self.failures: list[Exception] = []
         self.life_s = 3600
         self.exchanged = 0
 
     async def ExchangeToken(self, request: Any, call: Any) -> auth_pb2.ExchangeTokenResponse:
+        if self.failures:
+            raise self.failures.pop(0)
         if request.user_id in self.refuse:
             raise FailedPrecondition("the account is suspended", reason=Reason.ACCOUNT_INACTIVE)
         self.exchanged += 1
@@ -63,6 +66,8 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
         self.past: list[market_pb2.Tick] = []
         self.last: market_pb2.Tick | None = None
         self.listeners: list[Any] = []
+        self.failures: list[Exception] = []
+        """Failures of lists of bars, which come first."""
         self._sequence = itertools.count(1)
         self._time_ns = START_NS
 
@@ -80,6 +85,8 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
         return market_pb2.GetTickResponse(tick=self.last)
 
     async def ListBars(self, request: Any, call: Any) -> market_pb2.ListBarsResponse:
+        if self.failures:
+            raise self.failures.pop(0)
         start = int(request.page_token or 0)
         page = self.bars[start : start + request.page_size]
         more = start + len(page) < len(self.bars)

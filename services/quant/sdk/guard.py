@@ -49,6 +49,11 @@ class Guard:
             if callback:
                 self._enter(callback)
 
+    def alive(self) -> None:
+        """Show that the worker lives while the platform works for a callback and its event loop waits."""
+        if self._slot is not None:
+            self._slot.beat()
+
     def each(self, items: Sequence[T]) -> "GuardedList[T]":
         """The items as a list, each step through which counts as a callback of its own."""
         return GuardedList(self, items)

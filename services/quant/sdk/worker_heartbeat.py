@@ -37,6 +37,8 @@ class RunningCallback:
     owner: str
     callback: str
     seconds: float
+    since_ns: int = 0
+    """The moment of its begin, by the monotonic clock."""
 
 
 class Slot:
@@ -55,6 +57,10 @@ class Slot:
     def begin(self, callback: bytes) -> None:
         """User code starts."""
         _CALL.pack_into(self._memory, self._offset + _OWNER_SIZE, callback, time.monotonic_ns())
+
+    def beat(self) -> None:
+        """The worker is alive, though its event loop waits."""
+        _HEADER.pack_into(self._memory, 0, time.monotonic_ns())
 
     def end(self) -> None:
         """User code has come back."""
@@ -106,10 +112,10 @@ class HeartbeatFile:
         (until,) = _UNTIL.unpack(self._read(_UNTIL_AT, _UNTIL.size))
         return 0 < until < boot_time()
 
-    def silent_s(self) -> float:
-        """Seconds since the last beat; 0 before the first."""
+    def last_beat_ns(self) -> int:
+        """The moment of the last beat, by the monotonic clock; 0 before the first."""
         (beat_ns,) = _HEADER.unpack(self._read(0, _HEADER.size))
-        return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else 0.0
+        return int(beat_ns)
 
     def running(self) -> Iterator[RunningCallback]:
         """The user code that is running now, or was when the worker died."""
@@ -120,7 +126,7 @@ class HeartbeatFile:
             callback, since_ns = _CALL.unpack_from(slots, offset + _OWNER_SIZE)
             if since_ns:
                 (owner,) = _OWNER.unpack_from(slots, offset)
-                yield RunningCallback(_text(owner), _text(callback), (now_ns - since_ns) / 1e9)
+                yield RunningCallback(_text(owner), _text(callback), (now_ns - since_ns) / 1e9, since_ns)
 
     def remove(self) -> None:
         """Delete the file."""

@@ -83,7 +83,8 @@ class TickFeed:
     async def updates(self) -> AsyncIterator[Tick | FeedEvent]:
         """The ticks and what is between them, until cancelled.
 
-        Raises Invalid or Denied, and NotFound before the first stream: those would not change by trying again.
+        Raises Invalid or Denied: those would not change by trying again. A symbol that is not listed is waited for:
+        market had it when the strategy began, and a replica that has just started may not have it yet.
         """
         pause_s = _FIRST_PAUSE_S
         while True:
@@ -121,8 +122,6 @@ class TickFeed:
             except (Invalid, Denied):
                 raise
             except NotFound as error:
-                if not self._joined:
-                    raise
                 self._note_unlisted()
                 pause_s = await _pause(error, pause_s, self._access)
             except StreamSilent:
@@ -192,7 +191,7 @@ class TickFeed:
                 self._log("INFO", f"{self._symbol} ticks again")
 
     def _note_unlisted(self) -> None:
-        """After a restart a real gateway's contracts are listed once it has logged in."""
+        """A gateway's contracts are listed once it has logged in, and at each replica once that has heard of them."""
         if not self._unlisted:
             self._unlisted = True
             self._log("WARNING", f"market does not list {self._symbol}; its ticks go on when it does")

@@ -53,7 +53,9 @@ class LiveBroker:
         on_order: Callable[[Order], None],
         on_log: Callable[[str, str], None],
         on_change: Callable[[], None],
+        alive: Callable[[], None],
     ) -> None:
+        """`alive` is called while a strategy blocks its worker's loop by loading its history."""
         self.instrument = instrument
         self._strategy_id = strategy_id
         self._account_id = account_id
@@ -63,7 +65,7 @@ class LiveBroker:
         self._on_order = on_order
         self._on_log = on_log
         self._on_change = on_change
-        self._history = History(connections, access, instrument.symbol, clock)
+        self._history = History(connections, access, instrument.symbol, clock, alive)
         self._open: dict[str, Order] = {}
         self._client_ids: RecentKeys[str] = RecentKeys()
         self._cancelling: set[str] = set()

@@ -122,6 +122,7 @@ class StrategyRunner:
             on_order=self._enqueue,
             on_log=self._log,
             on_change=self._changed,
+            alive=self._guard.alive,
         )
         tasks.append(asyncio.create_task(self._broker.run()))
         await self._rebuild_position()

@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 
-from services.kernel.errors import Denied, RedFireError, Unavailable
+from redfire.reasons import Reason
+
+from services.kernel.errors import Denied, FailedPrecondition, NotFound, RedFireError, Unauthenticated
 from services.kernel.identifiers import new_id
 from services.strategy.platform_client import PlatformClient
 from services.strategy.strategy import Strategy
@@ -197,8 +199,10 @@ class Assignments:
             try:
                 token, life_s = await self._platform.strategy_token(assigned.strategy)
             except RedFireError as error:
-                if not isinstance(error, Unavailable):
+                if _is_denied(error):
                     self._denied.append((strategy_id, error.message))
+                else:
+                    assigned.renew_at = monotonic + _ASK_AGAIN_S
                 continue
             assigned.renew_at = monotonic + life_s / 2
             queue.put_nowait(Token(strategy_id, token))
@@ -215,10 +219,10 @@ class Assignments:
         try:
             token, life_s = await self._platform.strategy_token(start.strategy)
         except RedFireError as error:
-            if isinstance(error, Unavailable):
-                asyncio.get_running_loop().call_later(_ASK_AGAIN_S, queue.put_nowait, start)
-            else:
+            if _is_denied(error):
                 self._denied.append((start.strategy.strategy_id, error.message))
+            else:
+                asyncio.get_running_loop().call_later(_ASK_AGAIN_S, queue.put_nowait, start)
             return None
         assigned.renew_at = asyncio.get_running_loop().time() + life_s / 2
         return Start(assigned.strategy, token, assigned.strategy.ran)
@@ -228,3 +232,13 @@ class Assignments:
             if of == group and worker_id in self._queues:
                 return self._queues[worker_id]
         return None
+
+
+def _is_denied(error: RedFireError) -> bool:
+    """Test whether auth says that the strategy's owner may not trade: asked again, it would say so again.
+
+    All else passes, also that auth does not know this service: it restarts, and hears of keys a moment later.
+    """
+    if isinstance(error, Unauthenticated):
+        return error.reason is not Reason.UNAUTHENTICATED
+    return isinstance(error, Denied | NotFound | FailedPrecondition)

@@ -19,6 +19,7 @@ from services.strategy.sandbox.disk import empty, is_full
 from services.strategy.sandbox.profile import link_code
 from services.strategy.sandbox.session import kill_session
 from services.strategy.settings import StrategySettings
+from services.strategy.workers.processor_waits import ProcessorWaits
 
 _POLL_S = 0.2
 _LOG_BYTES = 10_000_000
@@ -55,6 +56,7 @@ class WorkerProcess:
         self._heartbeat = HeartbeatFile.create(Path(config.heartbeat_file))
         self._ending = self._is_ended = False
         self._next_look = 0.0
+        self._waits = ProcessorWaits()
 
     async def run(self) -> WorkerExit:
         """The worker's whole life. Cancelled, it kills it."""
@@ -120,16 +122,19 @@ class WorkerProcess:
 
     def _check(self, pid: int) -> WorkerExit | None:
         settings = self._settings()
+        self._waits.look(pid)
         blocked = tuple(
             running
             for running in self._heartbeat.running()
-            if running.seconds
+            if self._waits.seconds_since(running.since_ns)
             > (settings.import_timeout_s if running.callback == "import" else settings.callback_timeout_s)
         )
         if blocked:
             limit_s = settings.import_timeout_s if blocked[0].callback == "import" else settings.callback_timeout_s
             return WorkerExit(False, f"blocked for more than {limit_s:g} s in {blocked[0].callback}", blocked)
-        if self._heartbeat.silent_s() > settings.callback_timeout_s * 2 and self.config.mode == "run":
+        beat_ns = self._heartbeat.last_beat_ns()
+        is_silent = beat_ns > 0 and self._waits.seconds_since(beat_ns) > settings.callback_timeout_s * 2
+        if is_silent and self.config.mode == "run":
             return WorkerExit(False, "the worker was blocked, outside of all callbacks")
         try:
             resident = psutil.Process(pid).memory_info().rss
