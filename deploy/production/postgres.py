@@ -59,8 +59,12 @@ class LocalPostgres(LocalServer):
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         self._process = self._spawn(command, ENVIRONMENT, Path("/"))
+        self._wait_until(self.is_ready, START_S)
+
+    def is_ready(self) -> bool:
+        """Test that it takes connections."""
         ready = [str(self._bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        self._wait_until(lambda: not subprocess.run(ready, env=ENVIRONMENT).returncode, START_S)  # noqa: S603  a program of the package, fixed arguments # nosec B603
+        return not subprocess.run(ready, env=ENVIRONMENT).returncode  # noqa: S603  a program of the package, fixed arguments # nosec B603
 
     def stop(self) -> None:
         """Stop at once; what was committed stays."""

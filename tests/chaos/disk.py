@@ -20,12 +20,15 @@ PIECE = 1 << 20
 class DataDisk:
     """A mounted file system of its own at a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size_mb: int = SIZE_MB, owner: str | None = None) -> None:
+        """`owner` is the user who writes there, where that is another one."""
         self._folder = folder
         self._read_only: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
-        self.is_mounted = _mount(folder)
+        self.is_mounted = _mount(folder, size_mb)
         """False where this process may not mount."""
+        if owner is not None:
+            shutil.chown(folder, owner)
 
     def fill(self) -> None:
         """Leave no byte free."""
@@ -53,11 +56,11 @@ class DataDisk:
         _require("umount", "-l", folder)
         self._read_only.discard(folder)
 
-    def close(self) -> None:
-        """Unmount; the logs stay, beside the folder."""
-        if self.is_mounted:
+    def close(self, keep: str = "") -> None:
+        """Unmount; a folder of it stays, beside the folder."""
+        if self.is_mounted and keep:
             with suppress(FileNotFoundError):
-                shutil.copytree(self._folder / "logs", self._folder.with_name("logs"), dirs_exist_ok=True)
+                shutil.copytree(self._folder / keep, self._folder.with_name(keep), dirs_exist_ok=True)
         for folder in (*self._read_only, *([self._folder] if self.is_mounted else [])):
             _run("umount", "-l", folder)
         self._read_only.clear()
@@ -70,8 +73,8 @@ def can_mount() -> bool:
         return _mount(Path(name)) and _run("umount", name)
 
 
-def _mount(folder: Path) -> bool:
-    return _run("mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m,mode=0755", "redfire-chaos", folder)
+def _mount(folder: Path, size_mb: int = SIZE_MB) -> bool:
+    return _run("mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=0755", "redfire-chaos", folder)
 
 
 def _run(*command: str | Path) -> bool:

@@ -19,6 +19,7 @@ from tests.running import until
 REPLACED_S = 300.0
 WORKER = "services.strategy.runner"
 Mend = Callable[[], None]
+Begin = Callable[[Any, random.Random], Mend]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Fault:
     """A fault, and for how long it lasts: a time between two, in seconds."""
 
     name: str
-    begin: Callable[[Any, random.Random], Mend]
+    begin: Begin
     lasts_s: tuple[float, float] = (0.0, 1.0)
     at_length_s: tuple[float, float] | None = None
     """The time where there is time."""
@@ -111,6 +112,13 @@ def _data_disk_full(here: Replicated, chance: random.Random) -> Mend:
     return here.disk.empty
 
 
+def _postgres_disk_full(here: Replicated, chance: random.Random) -> Mend:
+    """No table and no log of PostgreSQL can grow: statements fail, and where its log cannot, the server ends."""
+    server = here.servers["PostgreSQL"]
+    server.fill()
+    return server.empty
+
+
 def _read_only(folder: str, here: Replicated, chance: random.Random) -> Mend:
     here.disk.forbid(folder)
     return partial(here.disk.allow, folder)
@@ -164,6 +172,23 @@ def _slow_services(one: str, other: str, here: Replicated, chance: random.Random
 
 def _silent_services(one: str, other: str, here: Replicated, chance: random.Random) -> Mend:
     return _silent(here.network.between(one, other))
+
+
+def _cut_edge(here: Replicated, chance: random.Random) -> Mend:
+    return _cut(here.network.of_process("envoy"), chance)
+
+
+def _slow_edge(here: Replicated, chance: random.Random) -> Mend:
+    return _slow(here.network.of_process("envoy"), chance)
+
+
+def _silent_edge(here: Replicated, chance: random.Random) -> Mend:
+    return _silent(here.network.of_process("envoy"))
+
+
+def _silent_one_way(here: Replicated, chance: random.Random) -> Mend:
+    """One replica of trading is not reached by the other, which it reaches; all else reaches both."""
+    return _silent([chance.choice(here.network.between("trading", "trading"))])
 
 
 def _silent_replica(service: str, here: Replicated, chance: random.Random) -> Mend:
@@ -270,8 +295,11 @@ PAIRS = (
     ("market", "engine"),
     ("trading", "auth"),
     ("trading", "market"),
+    ("envoy", "trading"),
+    ("envoy", "market"),
+    ("trading", "trading"),
 )
-"""Services that call each other: who calls comes first."""
+"""Services that call each other: who calls comes first. Replicas of trading forward calls to each other."""
 
 
 def _server_faults(name: str) -> list[Fault]:
@@ -283,15 +311,26 @@ def _server_faults(name: str) -> list[Fault]:
 
 
 def _service_faults(one: str, other: str) -> list[Fault]:
+    return _network_faults(
+        f"{one}–{other}",
+        partial(_cut_services, one, other),
+        partial(_slow_services, one, other),
+        partial(_silent_services, one, other),
+    )
+
+
+def _network_faults(name: str, cut: Begin, slow: Begin, silent: Begin) -> list[Fault]:
     return [
-        Fault(f"{one}–{other} cut off", partial(_cut_services, one, other), (0.0, 2.0), (0.0, 10.0)),
-        Fault(f"{one}–{other} slow", partial(_slow_services, one, other), (0.5, 1.5), (0.5, 10.0)),
-        Fault(f"{one}–{other} silent", partial(_silent_services, one, other), (1.0, 6.0), (1.0, 15.0)),
+        Fault(f"{name} cut off", cut, (0.0, 2.0), (0.0, 10.0)),
+        Fault(f"{name} slow", slow, (0.5, 1.5), (0.5, 10.0)),
+        Fault(f"{name} silent", silent, (1.0, 6.0), (1.0, 15.0)),
     ]
 
 
 _SERVICES = [
     *(fault for pair in PAIRS for fault in _service_faults(*pair)),
+    *_network_faults("envoy–services", _cut_edge, _slow_edge, _silent_edge),
+    Fault("trading–trading silent one way", _silent_one_way, (1.0, 6.0), (1.0, 15.0)),
     *(
         Fault(f"one of {service} isolated", partial(_silent_replica, service), (1.0, 6.0), (1.0, 15.0))
         for service in ("trading", "strategy", "market")
@@ -309,6 +348,7 @@ _DISKS = [
         )
         for service in ("market", "engine", "trading")
     ),
+    Fault("PostgreSQL's disk full", _postgres_disk_full, _FULL_S, _FULL_AT_LENGTH_S, needs_mount=True),
     Fault("disk full under workers", _disk_full_under_workers, _FULL_S, _FULL_AT_LENGTH_S),
     Fault("data disk full", _data_disk_full, _FULL_S, _FULL_AT_LENGTH_S, problems=holes_in_recording, needs_mount=True),
     *(

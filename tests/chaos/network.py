@@ -1,4 +1,7 @@
-"""The network between services: each process calls each replica of another service by a proxy of its own."""
+"""The network between services: each process calls each replica of another service by a proxy of its own.
+
+So does the edge, as `envoy`; and the replicas of trading call each other by a proxy before each of them.
+"""
 
 import asyncio
 import json
@@ -11,7 +14,10 @@ from tests.chaos.proxy import LoopThread, TcpProxy
 
 @dataclass(frozen=True)
 class Link:
-    """A direction of calls: from a process, as `trading-1`, to an address of a service."""
+    """A direction of calls: from a process, as `trading-1`, to an address of a service.
+
+    From the service itself where its replicas call each other.
+    """
 
     caller: str
     service: str
@@ -38,6 +44,10 @@ class Network:
     def of_process(self, caller: str) -> list[TcpProxy]:
         """The proxies by which one process calls others."""
         return [proxy for link, proxy in self._in_order() if link.caller == caller]
+
+    def behind(self, address: str) -> str:
+        """The address that a proxy's address leads to."""
+        return next(link.address for link, proxy in self._links.items() if f"127.0.0.1:{proxy.port}" == address)
 
     def close(self) -> None:
         """Stop."""

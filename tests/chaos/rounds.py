@@ -18,6 +18,8 @@ CLIENTS = 4
 # A sane limit; the time itself is reported.
 RECOVERED_S = 300.0
 CALM_S = (0.3, 1.5)
+LONG_GAP_S = 5.0
+"""A gap whose calls are told."""
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Round:
     lasted_s: float
     gap_s: float = 0.0
     """The longest time that a client was without an acknowledgement, from the fault until all trade again."""
+    gap: str = ""
+    """The client, and what it asked for in that time."""
     recovered_s: float = 0.0
     settled_s: float = 0.0
     """Time from the fault's end until all was there and had been compared."""
@@ -78,6 +82,8 @@ def _show(done: Round) -> None:
         file=sys.stderr,
         flush=True,
     )
+    if done.gap_s > LONG_GAP_S:
+        print(f"    {done.gap_s:.2f} s without an acknowledgement, {done.gap}", file=sys.stderr, flush=True)
     for problem in done.problems:
         print(f"    {problem}", file=sys.stderr, flush=True)
 
@@ -107,7 +113,7 @@ def _play_one(
     except AssertionError:
         statuses = [dict(trader.record.statuses) for trader in traders]
         played.problems.append(f"not all trade again after {RECOVERED_S:g} s: {statuses}")
-    played.gap_s = max(trader.longest_gap(broken) for trader in traders)
+    played.gap_s, played.gap = max(trader.longest_gap(broken) for trader in traders)
     for trader in traders:
         trader.pause()
     if not _is_whole_again(topology):

@@ -14,6 +14,7 @@ from services.commands.verify.run import Outcome, verify_all
 from services.kernel.runtime import settings
 from tests.chaos.disk import DataDisk
 from tests.chaos.network import Network
+from tests.chaos.postgres_disk import server_on_disk
 from tests.chaos.proxy import TcpProxy
 from tests.chaos.trader import SYMBOL, Trader
 from tests.e2e.processes import Processes
@@ -195,10 +196,10 @@ class Replicated(EmbeddedPostgres):
     def stop(self) -> None:
         super().stop()
         self.network.close()
-        self.disk.close()
+        self.disk.close(keep="logs")
 
     def _servers(self) -> dict[str, Any]:
-        return {"PostgreSQL": installed_server(), "Redis": installed_redis(), "RabbitMQ": installed_broker()}
+        return {"PostgreSQL": server_on_disk(), "Redis": installed_redis(), "RabbitMQ": installed_broker()}
 
     def _platform(self, data_dir: Path) -> Running:
         return Processes(
@@ -234,7 +235,7 @@ class Replicated(EmbeddedPostgres):
         leases = "SELECT shard, address FROM shard_leases WHERE owner <> '' AND expires_at > now()"
         addresses = self.running.addresses_of(service)
         rows = (row.split("|") for row in self.servers["PostgreSQL"].sql(leases, f"{service}_db").splitlines())
-        return {int(shard): addresses.index(address) for shard, address in rows}
+        return {int(shard): addresses.index(self.network.behind(address)) for shard, address in rows}
 
 
 def _before(servers: Mapping[str, Any]) -> dict[str, TcpProxy]:

@@ -20,7 +20,7 @@ OPEN = frozenset({500, 502, 503, 504, 429, 408, 499})
 NEVER = frozenset({500, 401})
 """Answers that no fault accounts for."""
 PAUSE_S, PATIENCE_S = 0.1, 120.0
-RETRIED_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 240.0, 0.05, 1.0
+RETRIED_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 0.05, 1.0
 """The retry policy. A machine that is busy with others takes a minute to start a process; times are told apart."""
 
 
@@ -59,6 +59,8 @@ class Trader(threading.Thread):
         self.record = ClientRecord()
         self.acknowledgements: deque[tuple[float, float]] = deque(maxlen=2000)
         """Times at which orders were asked for, and acknowledged; the last ones."""
+        self.tries: deque[tuple[float, float, str]] = deque(maxlen=5000)
+        """The last tries of calls: when each was asked and answered, and what it was and became."""
         self.follows = threading.Event()
         self._number = 0
         self._bid = Decimal(0)
@@ -93,11 +95,26 @@ class Trader(threading.Thread):
         """Time of the first acknowledgement of an order that was asked for since then; None: none yet."""
         return next((answered for asked, answered in list(self.acknowledgements) if asked >= time_), None)
 
-    def longest_gap(self, since: float) -> float:
-        """The longest time without an acknowledgement, from the last one before `since` up to the last one at all."""
+    def longest_gap(self, since: float) -> tuple[float, str]:
+        """The longest time without an acknowledgement, from the last one before `since` up to now; and what filled it.
+
+        A client that is refused, or repeats what is no order, has none, either.
+        """
         times = [answered for _, answered in list(self.acknowledgements)]
         first = max((index for index, time_ in enumerate(times) if time_ < since), default=0)
-        return max((later - time_ for time_, later in pairwise(times[first:])), default=0.0)
+        gaps = [(later - time_, time_) for time_, later in pairwise([*times[first:], time.monotonic()])]
+        length, begun = max(gaps, default=(0.0, since))
+        return length, f"{self.user}: {self._filled(begun, begun + length)}"
+
+    def _filled(self, begun: float, ended: float) -> str:
+        """The tries of a time, by what they were and became, those first that took most of it."""
+        times: Counter[str] = Counter()
+        numbers: Counter[str] = Counter()
+        for asked, answered, text in list(self.tries):
+            if answered > begun and asked < ended:
+                times[text] += int(1000 * (min(answered, ended) - max(asked, begun)))
+                numbers[text] += 1
+        return ", ".join(f"{numbers[text]} × {text} in {time_ / 1000:.2f} s" for text, time_ in times.most_common(8))
 
     def pause(self) -> None:
         """Ask for nothing more; what was asked is answered when this returns."""
@@ -278,13 +295,22 @@ class Trader(threading.Thread):
         self._asked_at = time.monotonic()
         try:
             answer = self.http.request(method, path, json=body)
-        except httpx.HTTPError:
+        except httpx.HTTPError as failure:
             self.record.statuses[0] += 1
+            self._note_try(method, path, type(failure).__name__)
             return None
         self.record.statuses[answer.status_code] += 1
+        self._note_try(
+            method, path, f"{answer.status_code} {'' if answer.is_success else _refusal_text(answer)}".strip()
+        )
         if answer.status_code in NEVER:
             self.record.problems.append(f"{self.user}: {method} {path}: {answer.status_code} {answer.text}")
         return answer
+
+    def _note_try(self, method: str, path: str, outcome: str) -> None:
+        kind = path.partition("?")[0].partition("/orders/")
+        what = f"{kind[0]}{kind[1]}{kind[2].partition(':')[2]}"
+        self.tries.append((self._asked_at, time.monotonic(), f"{method} {what} {outcome}"))
 
     # Following
 
@@ -310,6 +336,15 @@ class Trader(threading.Thread):
             except (httpx.HTTPError, ValueError):
                 pass
             time.sleep(0.2)
+
+
+def _refusal_text(answer: httpx.Response) -> str:
+    """The reason and message of an error, without what differs from call to call."""
+    try:
+        message = str(answer.json().get("message", ""))
+    except ValueError:
+        message = answer.text
+    return f"{reason_of(answer)} {message[:80]}"
 
 
 def reason_of(answer: httpx.Response) -> str:
