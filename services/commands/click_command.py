@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from services.kernel.printable import printable
 from services.quant.backtest.job import BacktestError
 
 Fraction = Callable[[float], None]
@@ -19,7 +20,7 @@ class BadInput(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """One line, as all of the command's."""
-        click.echo(f"redfire: {' '.join(self.format_message().split())}", file=file, err=file is None)
+        click.echo(f"redfire: {printable(' '.join(self.format_message().split()))}", file=file, err=file is None)
 
 
 class Failure(BadInput):

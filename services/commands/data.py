@@ -129,8 +129,9 @@ def list_(data_dir: Path, timezone: str, as_json: bool) -> None:
     if not rows:
         click.echo(f"there are no data in {data_dir}: redfire data import FILE brings some")
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from services.commands.terminal_tables import PlainConsole
 
     table = Table("symbol", "interval", box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("rows", "first", "last", "size"):
@@ -138,7 +139,7 @@ def list_(data_dir: Path, timezone: str, as_json: bool) -> None:
     for row in rows:
         times = (row[name][:16].replace("T", " ") for name in ("first", "last"))
         table.add_row(row["symbol"], row["interval"], f"{row['rows']:,}", *times, f"{row['bytes'] / 1e6:,.1f} MB")
-    Console(highlight=False).print(table)
+    PlainConsole().print(table)
 
 
 def _iso(time_ns: int, zone: ZoneInfo) -> str:

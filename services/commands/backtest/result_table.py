@@ -4,11 +4,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.commands.terminal_tables import TITLED
+from services.commands.terminal_tables import TITLED, PlainConsole
 
 _GROUPS: tuple[tuple[str, ...], ...] = (
     ("start_date", "end_date", "total_days", "profit_days", "loss_days"),
@@ -24,7 +23,7 @@ _SIGNED = {"total_return", "annual_return", "total_net_pnl", "daily_net_pnl", "a
 
 def show(result: Any, report: Path | None) -> None:
     """Print the statistics, then the diagnostics of the run."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     job = result.job
     table = Table(title=f"{job.class_name} on {job.symbol}, {job.interval}", show_header=False, **TITLED)
     for _ in range(2):

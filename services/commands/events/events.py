@@ -180,7 +180,6 @@ def _document(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _print_table(letters: Sequence[DeadLetter]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from services.commands.terminal_tables import TITLED, wide_console
@@ -191,5 +190,5 @@ def _print_table(letters: Sequence[DeadLetter]) -> None:
     for letter in letters:
         time = "" if letter.accept_time is None else f"{letter.accept_time:%Y-%m-%d %H:%M:%S}"
         shown = (time, letter.service, letter.box, letter.routing_key, letter.event_id, str(letter.attempts))
-        table.add_row(*(escape(text) for text in (*shown, letter.error[:SHOWN_ERROR])))
+        table.add_row(*shown, letter.error[:SHOWN_ERROR])
     wide_console().print(table)

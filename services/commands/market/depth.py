@@ -4,7 +4,6 @@ from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from services.commands.click_command import Command
 from services.commands.market.depth_view import DepthView
@@ -13,6 +12,7 @@ from services.commands.market.options import duration_option, edge_options
 from services.commands.market.tick_stream import TickStream
 from services.commands.market.watching import can_redraw, live_view, until_stopped
 from services.commands.running import run
+from services.commands.terminal_tables import PlainConsole
 
 _MIN_INTERVAL_MS = 100
 
@@ -44,7 +44,7 @@ def depth(
 
 
 async def _show(client: EdgeClient, symbol: str, count: int | None, red_up: bool) -> None:
-    console = Console(highlight=False)
+    console = PlainConsole()
     stream = TickStream(client, [symbol], conflated_ms=_MIN_INTERVAL_MS)
     live = can_redraw(console)
     view = DepthView(symbol, stream if live else None, red_up=red_up)

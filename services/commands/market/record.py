@@ -23,6 +23,7 @@ from services.commands.market.tick_table import Rate, state_line
 from services.commands.market.watching import can_redraw, live_view, until_stopped
 from services.commands.recording_file import TICK_COLUMNS, RowWriter, format_of, local_text, recording_file
 from services.commands.running import StopSignal, run
+from services.commands.terminal_tables import PlainConsole
 from services.kernel.errors import RedFireError
 
 WITH_GAPS = 3
@@ -157,7 +158,7 @@ async def _record(
 
 
 async def _follow(stream: TickStream, recording: Recording, writer: RowWriter) -> None:
-    console, epochs = Console(stderr=True, highlight=False), 0
+    console, epochs = PlainConsole(stderr=True), 0
     async with AsyncExitStack() as shown, aclosing(stream.messages()) as messages:
         async for message in messages:
             if message.HasField("started") and can_redraw(console) and not stream.resumed:

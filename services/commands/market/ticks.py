@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 from google.protobuf import json_format
 from redfire.market.v1 import market_pb2 as pb
-from rich.console import Console
 
 from services.commands.click_command import Command
 from services.commands.market.edge_client import EdgeClient
@@ -18,6 +17,7 @@ from services.commands.market.tick_stream import TickStream
 from services.commands.market.tick_table import TickTable, best, clock_text, number
 from services.commands.market.watching import can_redraw, live_view, until_stopped
 from services.commands.running import run
+from services.commands.terminal_tables import PlainConsole
 
 _SHOWN_EVENTS = {"gap": "gap", "new_epoch": "newEpoch", "feed_state": "feedState", "end": "end"}
 """Fields of a message with their names in JSON."""
@@ -68,7 +68,7 @@ def ticks(
 
 
 async def _show(client: EdgeClient, options: TickOptions) -> None:
-    console = Console(highlight=False)
+    console = PlainConsole()
     plain = options.as_json or not can_redraw(console)
     stream = TickStream(client, options.symbols, on_break=_report_break if plain else _ignore)
     table = TickTable(stream, red_up=options.red_up)

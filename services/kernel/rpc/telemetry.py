@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY, Gauge, Histogram
 
+from services.kernel.printable import escaped_json, printable
 from services.kernel.rpc.call import current_call
 from services.kernel.rpc.rpc_metrics import SECONDS
 from services.kernel.version import VERSION
@@ -110,7 +111,7 @@ class JsonFormatter(logging.Formatter):
         parts = [
             f"{_quoted(key)}: {_quoted(value) if type(value) is str else _json(value)}" for key, value in line.items()
         ]
-        return "{" + ", ".join(parts) + "}"
+        return escaped_json("{" + ", ".join(parts) + "}")
 
 
 def _json(value: Any) -> str:
@@ -180,8 +181,9 @@ class PlainFormatter(logging.Formatter):
     """A line for a person at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without tracebacks: these are in the log file."""
-        return f"{time.strftime('%H:%M:%S')} {record.levelname.lower():7} {record.name}: {record.getMessage()}"
+        """The line, without tracebacks: these are in the log file. A message of several lines is one, with escapes."""
+        message = printable(record.getMessage())
+        return f"{time.strftime('%H:%M:%S')} {record.levelname.lower():7} {record.name}: {message}"
 
 
 def set_up_logging(level: str, file: Path | None, terminal_level: str = "") -> None:
