@@ -11,7 +11,7 @@ from services.kernel.errors import Denied
 from services.kernel.identity.service_keys import WORKER_TOKEN_LIFE_S
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
-from services.strategy import convert
+from services.strategy import convert, worker_convert
 from services.strategy.active_strategies import ActiveStrategies
 from services.strategy.catalogue import Catalogue
 from services.strategy.service import StrategyService
@@ -162,8 +162,9 @@ class WorkerApi(worker_pb2_grpc.WorkerServiceServicer):
     ) -> worker_pb2.ReportStrategiesResponse:
         """Reports on assigned strategies."""
         _require_own(call, request.worker_id)
+        now = self._clock.now()
         await self._active.report_strategies(
-            request.worker_id, [convert.report_from_pb(report) for report in request.reports]
+            request.worker_id, [worker_convert.report_from_pb(report, now) for report in request.reports]
         )
         return worker_pb2.ReportStrategiesResponse()
 
@@ -174,7 +175,7 @@ class WorkerApi(worker_pb2_grpc.WorkerServiceServicer):
         _require_own(call, request.worker_id)
         if not self._supervisor.is_scan(request.worker_id):
             raise Denied("this worker was not asked for classes")
-        await self._catalogue.report_classes([convert.class_from_pb(item) for item in request.classes])
+        await self._catalogue.report_classes(worker_convert.classes_from_pb(request))
         return worker_pb2.ReportClassesResponse()
 
 

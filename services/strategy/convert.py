@@ -1,7 +1,6 @@
-"""Strategies, classes, performance and logs as the contract's messages, and workers' reports as ours."""
+"""Strategies, classes, performance and logs as the contract's messages."""
 
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -12,13 +11,12 @@ from redfire.strategy.v1 import worker_pb2
 
 from services.kernel.decimals import plain
 from services.kernel.errors import Invalid
-from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter
+from services.quant.sdk.strategy_class import ClassDescription
 from services.strategy.events import StrategyEvent
 from services.strategy.metrics import Performance
-from services.strategy.strategy import LogLine, Report, Status, Strategy
+from services.strategy.strategy import LogLine, Status, Strategy
+from services.strategy.worker_convert import MAX_VARIABLES_BYTES
 from services.strategy.workers import assignments
-
-_MAX_VARIABLES_BYTES = 65_536
 
 
 def strategy_to_pb(strategy: Strategy) -> pb.Strategy:
@@ -51,8 +49,8 @@ def values_from_pb(struct: Struct) -> dict[str, Any]:
 
 def variables_from_pb(struct: Struct) -> dict[str, Any]:
     """A Struct's values. Raises Invalid where they are more than a strategy may keep."""
-    if struct.ByteSize() > _MAX_VARIABLES_BYTES:
-        raise Invalid(f"variables: more than {_MAX_VARIABLES_BYTES:,} bytes", field="variables")
+    if struct.ByteSize() > MAX_VARIABLES_BYTES:
+        raise Invalid(f"variables: more than {MAX_VARIABLES_BYTES:,} bytes", field="variables")
     return MessageToDict(struct)
 
 
@@ -70,30 +68,10 @@ def class_to_pb(description: ClassDescription) -> pb.StrategyClass:
     return made
 
 
-def class_from_pb(message: pb.StrategyClass) -> ClassDescription:
-    """A class that a worker reports."""
-    parameters = tuple(_parameter(item) for item in message.parameters)
-    family = Family(pb.StrategyFamily.Name(message.family).removeprefix("STRATEGY_FAMILY_"))
-    return ClassDescription(message.name, family, message.doc, message.error, parameters)
-
-
 def log_to_pb(line: LogLine) -> pb.StrategyLog:
     """A line of a log."""
     return pb.StrategyLog(
         sequence=line.sequence, level=line.level, message=line.message, create_time=_time(line.create_time)
-    )
-
-
-def report_from_pb(message: worker_pb2.ReportStrategiesRequest.Report) -> Report:
-    """A worker's report on a strategy."""
-    lines = tuple(LogLine(log.level or "INFO", log.message, log.create_time.ToDatetime(UTC)) for log in message.logs)
-    return Report(
-        strategy_id=message.strategy_id,
-        status=status_from_pb(message.status) or Status.STARTING,
-        variables=values_from_pb(message.variables),
-        position=Decimal(message.position or 0),
-        error=message.error,
-        lines=lines,
     )
 
 
@@ -155,13 +133,6 @@ def performance_to_pb(performance: Performance) -> pb.Performance:
             trade_count=day.trade_count,
         )
     return made
-
-
-def _parameter(message: pb.StrategyParameter) -> Parameter:
-    default = MessageToDict(message.default_value)
-    if message.type == "int" and isinstance(default, float) and default.is_integer():
-        default = int(default)
-    return Parameter(message.name, message.type, default)
 
 
 def _time(time: datetime) -> Timestamp:
