@@ -17,6 +17,7 @@ from services.kernel.rpc.telemetry import JsonFormatter, PlainFormatter
 
 CLEAR, TITLE, C1, OVERRIDE = "\x1b[2J", "\x1b]0;mine\x07", "\x9b31m", "\u202egnp.exe"
 OBEYED = ("\x1b", "\x07", "\x9b", "\u202e", "\x00", "\r")
+SAID = "00:00:00 warning services.auth: admin logged in"
 HOSTILE = {
     "clears the screen": f"orders/{CLEAR}",
     "sets the title": f"orders/{TITLE}",
@@ -59,11 +60,11 @@ def test_a_console_shows_styled_texts_and_titles_with_escapes_too():
 
 
 def test_a_message_is_one_line_of_the_terminal():
-    forged = f"RuntimeError: boom{CLEAR}\n00:00:00 warning services.auth: admin logged in\u2028{OVERRIDE}"
+    forged = f"RuntimeError: boom{CLEAR}\n{SAID}\u2028{OVERRIDE}"
     record = logging.LogRecord("services.strategy", logging.WARNING, __file__, 1, "of %s: %s", ("bad.py", forged), None)
     line = PlainFormatter().format(record)
     assert "\n" not in line and "\u2028" not in line and not any(sign in line for sign in OBEYED)
-    assert line.endswith(f"boom\\x1b[2J\\x0a00:00:00 warning services.auth: admin logged in\\u2028\\u202e{OVERRIDE[1:]}")
+    assert line.endswith(f"boom\\x1b[2J\\x0a{SAID}\\u2028\\u202e{OVERRIDE[1:]}")
 
 
 def test_lines_of_the_log_file_hold_nothing_that_a_terminal_obeys_and_all_that_was_said():

@@ -138,7 +138,7 @@ def opening(
             except RedFireError as error:
                 await record(call, request, origin, error)
                 raise
-            opened.on_close(limits.open_stream(policy, call))
+            opened.on_close(await limits.open_stream(policy, call))
             check(request)
             opened.guard(authorizer, call, end_message)
             if policy.audit:

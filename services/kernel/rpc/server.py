@@ -245,7 +245,7 @@ class Handlers:
                 except RedFireError as error:
                     await record(call, request, origin, error)
                     raise
-                release = limits.open_stream(policy, call)
+                release = await limits.open_stream(policy, call)
                 task = asyncio.current_task()
                 assert task is not None
                 guard = authorizer.guard(call.identity, task.cancel)

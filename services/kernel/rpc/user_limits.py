@@ -3,7 +3,8 @@ addresses that ask for passwords and tokens at a service's own port, where no ed
 
 The edge knows no keys' users, so twelve keys would be twelve quotas; here they are one. With Redis all replicas count
 together: each adds what it counted to the minute's sums every second, and takes from its own what others counted. So
-for a second each may let pass what is left. Without Redis each counts what it sees itself.
+for a second each may let pass what is left. Open streams are leases there, of all replicas of all services together.
+Without Redis each counts what it sees itself.
 """
 
 import asyncio
@@ -18,8 +19,10 @@ from redfire.reasons import Reason
 
 from services.kernel.client_network import network_of
 from services.kernel.errors import ResourceExhausted
+from services.kernel.identifiers import new_id
 from services.kernel.policy import MethodPolicy
 from services.kernel.redis.shared import Redis, RedisUnavailable, Script, key_part
+from services.kernel.redis.shared_quota import SharedQuota
 from services.kernel.rpc.call import Call
 
 MOST_USERS = 50_000
@@ -216,8 +219,13 @@ class StreamCounts:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._open: Counter[str] = Counter()
+        self._quota: SharedQuota | None = None
 
-    def open(self, policy: MethodPolicy, call: Call) -> Callable[[], None]:
+    def share(self, quota: SharedQuota) -> None:
+        """Count together with all other processes from now on."""
+        self._quota = quota
+
+    async def open(self, policy: MethodPolicy, call: Call) -> Callable[[], None]:
         """Count a stream that begins; answers what is to be called at its end. Raises TooManyStreams."""
         identity, limits = call.identity, self._limits
         if identity.kind == "anonymous":
@@ -229,9 +237,21 @@ class StreamCounts:
         if self._open[key] >= most:
             raise TooManyStreams(retry_after_s=1.0, limit=most)
         self._open[key] += 1
-        return partial(self._close, key)
+        if self._quota is None:
+            return partial(self._close, key)
+        holding_id, taken = new_id(), False
+        try:
+            taken = await self._quota.take(key, holding_id, most)
+        finally:
+            if not taken:
+                self._close(key)
+        if not taken:
+            raise TooManyStreams(retry_after_s=1.0, limit=most)
+        return partial(self._close, key, holding_id)
 
-    def _close(self, key: str) -> None:
+    def _close(self, key: str, holding_id: str = "") -> None:
+        if self._quota is not None and holding_id:
+            self._quota.release(holding_id)
         self._open[key] -= 1
         if self._open[key] <= 0:
             del self._open[key]
@@ -258,12 +278,16 @@ class UserLimits:
             if rate_class is not None:
                 self.calls.take(call.identity.user_id, rate_class)
 
-    def open_stream(self, policy: MethodPolicy, call: Call) -> Callable[[], None]:
+    async def open_stream(self, policy: MethodPolicy, call: Call) -> Callable[[], None]:
         """Count an admitted stream; answers what is to be called at its end. Raises TooManyCalls, TooManyStreams."""
         if not call.is_from_edge:
             return _nothing
         self.admit(policy, call)
-        return self._streams.open(policy, call)
+        return await self._streams.open(policy, call)
+
+    def share_streams(self, quota: SharedQuota) -> None:
+        """Count open streams together with all other processes."""
+        self._streams.share(quota)
 
 
 def _nothing() -> None:

@@ -26,6 +26,7 @@ from services.kernel.identity.revocations import Revocations
 from services.kernel.identity.service_keys import PUBLIC, WORKER_TOKEN_LIFE_S, OwnKeys, TrustedKeys
 from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.policy import contract_services
+from services.kernel.redis.shared_quota import SharedQuota
 from services.kernel.rpc import telemetry
 from services.kernel.rpc.authorization import Authorizer
 from services.kernel.rpc.channels import Channels
@@ -199,12 +200,15 @@ class Host:
         await self.resources.take_shards()
         await self._know_revocations(follower)
         self.resources.start_background()
+        streams = SharedQuota("users", self.resources.redis, self.tasks)
+        self._limits.share_streams(streams)
         await self._server.start()
         for name, port in self.resources.stream_ports.items():
             self.resources.stream_ports[name] = await self._listen_for_streams(name, port)
         await self.operations.start(where.host, where.ops_port, where.reuse_port, metrics_token(self.settings))
         self.tasks.supervise("kernel.health", self._health.run)
         self.tasks.supervise("kernel.limits", partial(self._limits.calls.run, self.resources.redis))
+        self.tasks.supervise("kernel.limits.streams", streams.run)
         self.tasks.supervise("kernel.databases", self._probe_databases)
         self._checkpointer = self._make_checkpointer()
         if self._checkpointer is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -79,7 +80,7 @@ class Calendar(calendar_service_pb2_grpc.CalendarServiceServicer):
         await asyncio.Event().wait()
 
 
-LIMITS = {"streams": 3, "streams_by_role": {"trader": 5}, "anonymous_streams": 2}
+LIMITS: dict[str, Any] = {"streams": 3, "streams_by_role": {"trader": 5}, "anonymous_streams": 2}
 
 
 async def is_open(stream: Any) -> bool:
@@ -129,6 +130,31 @@ async def test_an_address_without_a_user_has_few_streams_of_its_network() -> Non
         assert sum([await is_open(one) for one in household]) == 2
         other = stream("2001:db8:1:3::1")
         assert await is_open(other)
+
+
+async def test_replicas_count_a_users_streams_together(redis_server: RedisServer) -> None:
+    settings = {"limits": LIMITS, "redis": {"url": redis_server.url}}
+    user_id = new_id()
+    async with AsyncExitStack() as stack:
+        fakes = {"trading": FakeService(lambda _: [Orders()])}
+        replicas = [await stack.enter_async_context(platform(fakes=fakes, settings=settings)) for _ in range(2)]
+
+        def stream(p: Platform) -> Any:
+            token = p.mint.token(user_id, "trader", session_id=new_id())
+            stub = p.stub(order_service_pb2_grpc.OrderServiceStub, token, **by_edge(p))
+            return stub.StreamOrders(order_service_pb2.StreamOrdersRequest(), timeout=None)
+
+        streams = [stream(replicas[n % 2]) for n in range(8)]
+        are_open = [await is_open(one) for one in streams]
+        assert sum(are_open) == LIMITS["streams_by_role"]["trader"]
+        # What ends at one replica is free at the other one.
+        streams[are_open.index(True)].cancel()
+        async with asyncio.timeout(30):
+            while not await is_open(stream(replicas[1])):
+                await asyncio.sleep(0.05)
+        # Without Redis each counts its own: nobody is refused for that it is away.
+        redis_server.stop()
+        assert await is_open(stream(replicas[0]))
 
 
 async def test_replicas_count_a_users_calls_together(redis_server: RedisServer) -> None:
