@@ -1,5 +1,7 @@
 """E-mail addresses and phone numbers: whether they are valid, and how they are written and compared."""
 
+import unicodedata
+
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
@@ -8,6 +10,9 @@ from services.kernel.errors import Invalid
 
 def parse_email(text: str, field: str = "email") -> str:
     """The address in its usual form. Raises Invalid; domains are not looked up."""
+    if unicodedata.normalize("NFKC", text) != unicodedata.normalize("NFC", text):
+        # Mail servers may deliver it to who has the usual form: it would be another's second address.
+        raise Invalid("letters in compatibility forms, such as wide ones, are written as the usual ones", field=field)
     try:
         # The test environment only lets domains below .test through, and nobody can be harmed by those.
         return validate_email(text, check_deliverability=False, test_environment=True).normalized

@@ -1,7 +1,8 @@
 """Checks of input that no rule allows: control characters, times and durations that are none.
 
 PostgreSQL takes no NUL in a text, and Python has no datetime for such times: they would fail deep inside a service.
-Other control characters would reach terminals and logs.
+Other control characters would reach terminals and logs; overrides and isolates of a text's direction, and the ends of
+lines that are no control characters, make texts beside them read as others.
 """
 
 import re
@@ -14,8 +15,8 @@ from google.protobuf.message import Message
 _EARLIEST_S, _LATEST_S = -62135596800, 253402300799  # the years 1 to 9999
 _LONGEST_S = 315576000000
 _SECOND_NS = 1_000_000_000
-# C0 and C1 but for tab and the ends of lines, LF or CR LF.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
+# C0 and C1 but for tab and the ends of lines, LF or CR LF; LINE and PARAGRAPH SEPARATOR, LRE to RLO, LRI to PDI.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
 _REFUSED = "must not hold control characters"
 
 

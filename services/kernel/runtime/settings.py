@@ -209,7 +209,11 @@ class LimitSettings(BaseSection):
         description="Logins, refreshes, registrations and password changes a minute of an address, of IPv6 a /64: "
         "at the edge, and of who calls a service at its own port.",
     )
-    streams: int = Field(default=50, ge=1, description="Streams, but for those of market, of a user: with Redis at all processes together, else at each.")
+    streams: int = Field(
+        default=50,
+        ge=1,
+        description="Streams of a user, but for those of market: with Redis at all processes together, else at each.",
+    )
     streams_by_role: dict[str, int] = Field(
         default={"guest": 10, "trader": 100, "admin": 500},
         description="The same for these roles. Each replica counts its own: N replicas let N times as many be open.",
