@@ -27,9 +27,14 @@ class Tasks:
         task.add_done_callback(self._ended_as_awaited if awaited else self._ended)
         return task
 
-    def supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[Any]:
-        """Run `run` until it is cancelled; when it raises, log it and start it again, later each time."""
-        return self.spawn(name, self._restarting(name, run))
+    def supervise(
+        self, name: str, run: Callable[[], Awaitable[None]], longest_pause_s: float = LONGEST_PAUSE_S
+    ) -> asyncio.Task[Any]:
+        """Run `run` until it is cancelled; when it ends it is started again, later each time; what it raises is logged.
+
+        A short `longest_pause_s` is for what others wait for while a peer is away.
+        """
+        return self.spawn(name, self._restarting(name, run, longest_pause_s))
 
     async def stop(self, grace_s: float = 3.0) -> None:
         """Cancel all and wait for them."""
@@ -53,7 +58,7 @@ class Tasks:
             log.error("task %s failed", task.get_name(), exc_info=error)
 
     @staticmethod
-    async def _restarting(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def _restarting(name: str, run: Callable[[], Awaitable[None]], longest_pause_s: float) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
             started = asyncio.get_running_loop().time()
@@ -64,7 +69,7 @@ class Tasks:
             if asyncio.get_running_loop().time() - started > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            pause_s = min(pause_s * 2, longest_pause_s)
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:

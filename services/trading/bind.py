@@ -57,6 +57,9 @@ from services.trading.venue.position_adjustments import PositionAdjustments
 from services.trading.venue.reconciliation import Reconciliation
 from services.trading.venue.report_handler import ReportHandler
 
+ENGINE_AWAY_PAUSE_S = 0.5
+"""The longest pause between two attempts to follow an engine that is away: no order is taken until it is followed."""
+
 
 def bind(context: ServiceContext) -> None:
     """Build the service."""
@@ -192,7 +195,7 @@ def bind(context: ServiceContext) -> None:
     context.ready_when("books", lambda: store.is_open)
     context.ready_when("gateways", lambda: reconciliation.done_once)
     context.background("recover", store.recover)
-    context.background("events", report_handler.follow)
+    context.background("events", report_handler.follow, longest_pause_s=ENGINE_AWAY_PAUSE_S)
     context.background("reconcile", reconciliation.run)
     context.background("prices", quotes.follow)
     context.background("stops", stops.run)

@@ -1,10 +1,11 @@
 """Time limits: whose cancel it was, and that none is left behind."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
-from services.kernel.tasks import TimeLimit, wait_for_event, within
+from services.kernel.tasks import Tasks, TimeLimit, wait_for_event, within
 from tests.simulated_time import in_simulated_time
 
 
@@ -115,3 +116,17 @@ async def test_a_cancel_from_outside_is_a_cancel_also_within_a_time():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@in_simulated_time
+async def test_what_others_wait_for_is_tried_again_as_soon_as_it_asks_however_long_it_was_away():
+    now, tasks, tried = asyncio.get_running_loop().time, Tasks(), []
+
+    async def is_away():
+        tried.append(now())
+
+    tasks.supervise("away", is_away, longest_pause_s=0.5)
+    await asyncio.sleep(60)
+    await tasks.stop()
+    pauses = [later - earlier for earlier, later in pairwise(tried)]
+    assert (min(pauses), max(pauses)) == (pytest.approx(0.05), pytest.approx(0.5))

@@ -14,8 +14,10 @@ CHANNEL_OPTIONS = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Time that a connection may take to come about, in spite of its name: a busy peer takes more than the pauses.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    # A peer that is away for seconds, as a process that is replaced, is not left waiting for more when it is back.
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 

@@ -35,7 +35,7 @@ from services.kernel.runtime.settings import (
 )
 from services.kernel.shards.leases import NAMED_LEASES, Leases, SoleLeases
 from services.kernel.shards.ownership import Ownership, SoleOwnership
-from services.kernel.tasks import Tasks
+from services.kernel.tasks import LONGEST_PAUSE_S, Tasks
 
 S = TypeVar("S", bound=BaseSection)
 
@@ -97,7 +97,7 @@ class Resources:
         self._shards: dict[str, Ownership] = {}
         self._leases: dict[Database, Leases] = {}
         self._live: dict[tuple[str, type[BaseSection]], LiveSettings[Any]] = {}
-        self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._background: list[tuple[str, Callable[[], Awaitable[None]], float]] = []
         self._closing: list[Callable[[], Awaitable[None]]] = []
         self.events = self._transport()
         self.redis, self.messages = self._redis()
@@ -215,16 +215,18 @@ class Resources:
                 by_name.setdefault(name, []).append(live)
         return by_name
 
-    def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    def background(
+        self, name: str, run: Callable[[], Awaitable[None]], longest_pause_s: float = LONGEST_PAUSE_S
+    ) -> None:
         """Run `run` from start to stop."""
-        self._background.append((name, run))
+        self._background.append((name, run, longest_pause_s))
         if self.lifecycle.started:
-            self.tasks.supervise(name, run)
+            self.tasks.supervise(name, run, longest_pause_s)
 
     def start_background(self) -> None:
         """Start what was registered with `background`; once, after the start hooks."""
-        for name, run in self._background:
-            self.tasks.supervise(name, run)
+        for name, run, longest_pause_s in self._background:
+            self.tasks.supervise(name, run, longest_pause_s)
 
     def listen_on(self, port: int) -> None:
         """Note the port on which this process serves gRPC."""

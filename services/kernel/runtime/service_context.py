@@ -26,7 +26,7 @@ from services.kernel.runtime.secret_files import FOLDER, SecretFiles
 from services.kernel.runtime.settings import BaseSection, PlatformSettings, json_schemas
 from services.kernel.shards.leases import Leases
 from services.kernel.shards.ownership import Ownership
-from services.kernel.tasks import Tasks
+from services.kernel.tasks import LONGEST_PAUSE_S, Tasks
 
 S = TypeVar("S", bound=BaseSection)
 T = TypeVar("T")
@@ -180,9 +180,11 @@ class ServiceContext:
         self._resources.stream_paths[self.service_name] = paths
         self._resources.stream_ports[self.service_name] = port
 
-    def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run `run` from start to stop; when it raises it is logged and started again, later each time."""
-        self._resources.background(f"{self.service_name}.{name}", run)
+    def background(
+        self, name: str, run: Callable[[], Awaitable[None]], longest_pause_s: float = LONGEST_PAUSE_S
+    ) -> None:
+        """Run `run` from start to stop; when it ends it is started again, later each time; what it raises is logged."""
+        self._resources.background(f"{self.service_name}.{name}", run, longest_pause_s)
 
     def on_start(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Run a hook at start, in order of registration, before RPCs are taken from the network."""
