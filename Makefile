@@ -72,7 +72,7 @@ test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whol
 chaos: setup-dev ## Break things under clients that trade, and check that nothing is lost; ROUNDS=50, SEED=7, ARGS="--on replicated"
 	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
 
-upgrade: setup-dev ## Replace every process of two replicas by another version under clients that trade; ten minutes and more
+upgrade: setup-dev ## Replace every process of two replicas by another version under clients that trade, in five minutes
 	$(BIN)/python -m pytest -m upgrade tests/e2e/test_rolling_upgrade.py $(ARGS)
 
 floods: setup-dev ## Flood a real edge with 20,000 streams and 16,400 silent connections while another address logs in; says what it took

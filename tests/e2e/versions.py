@@ -73,9 +73,7 @@ def earlier_version(folder: Path) -> Path | None:
             return None
         with tarfile.open(fileobj=BytesIO(_git("archive", commit, "services", "gen"))) as archive:
             archive.extractall(folder, filter="data")
-        # Once, not by each of its processes.
-        compile_dir(folder, quiet=2)
-        return folder
+        return _compiled(folder)
     return None
 
 
@@ -83,7 +81,7 @@ def this_version(folder: Path) -> Path:
     """A copy of ours, compiled modules included."""
     for part in ("services", "gen"):
         shutil.copytree(ROOT / part, folder / part)  # with what is compiled
-    return folder
+    return _compiled(folder)
 
 
 def next_version(folder: Path) -> Path:
@@ -100,6 +98,12 @@ def next_version(folder: Path) -> Path:
     text = (folder / file).read_text()
     assert text.count(ours) == 1
     (folder / file).write_text(text.replace(ours, theirs))
+    return _compiled(folder)
+
+
+def _compiled(folder: Path) -> Path:
+    """A version with its bytecode, so that none of its processes, of which each starts anew, compiles it."""
+    compile_dir(folder, quiet=2)
     return folder
 
 
