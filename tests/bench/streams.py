@@ -2,10 +2,12 @@
 
     .venv/bin/python -m tests.bench.streams
 
-Starts `redfire up` with 200 simulated instruments of ten ticks a second each. Measures CreateOrder at 50/s by gRPC
-straight to trading; opens 9,000 streams over HTTP/2 and 1,000 as server-sent events over HTTP/1.1, each of 10 of the
-symbols with a `min_interval` of 1 s (tests.bench.stream_load); measures for `--seconds` the streams, the memory and CPU
-of both processes and, again, the order path. With `--market` there is only market, in a process of its own with an
+Starts `redfire up` with 200 simulated instruments of ten ticks a second each, once with a process for each service, as
+a platform with so many clients should run, and once with all in one: the memory is that of market and Envoy, and then
+of the platform and Envoy. Measures CreateOrder at 50/s by gRPC straight to trading; opens 9,000 streams over HTTP/2 and
+1,000 as server-sent events over HTTP/1.1, each of 10 of the symbols with a `min_interval` of 1 s
+(tests.bench.stream_load); measures for `--seconds` the streams, the memory and CPU of both processes and, again, the
+order path. With `--market` there is only market, in a process of its own with an
 engine of the test, beside Envoy: no orders, the memory is market's alone, and each user has as many streams as users
 may have by default. With `--restart` Envoy is killed at last (SIGKILL), with `--market` then market too. All clients
 come back at once, within a second; those that are refused come again when they are told to. It says how many are served
@@ -26,6 +28,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +47,13 @@ from services.mesh.contract import Contract
 from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 from tests.bench.order_path import ENVIRONMENT, open_loop, trader
+from tests.e2e.processes import Processes
 from tests.harness import TokenMint
+from tests.rabbitmq import installed_broker
 from tests.running import ROOT, Running
 
 ORDERS_PER_S = 50
+TOPOLOGIES = {"processes": "a process for each service", "one": "all services in one process"}
 RETURN_S = 10.0
 """The time in which all streams should be back after a restart."""
 PER_USER = MarketSettings().max_streams_per_user
@@ -266,8 +272,9 @@ async def run(options: argparse.Namespace, up: Running, folder: Path, symbols: l
     """All measurements against a running platform."""
     edge, trading = up.addresses["edge"], up.addresses["services"]["trading"]
     assert up.process is not None
-    platform = up.process.pid
-    watches = Watch("platform", platform), Watch("envoy", envoy_of(up))
+    platform = up.pids()["market"][0] if isinstance(up, Processes) else up.process.pid
+    name = "market" if isinstance(up, Processes) else "platform"
+    watches = Watch(name, platform), Watch("envoy", envoy_of(up))
     clients = Clients()
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(trading) as channel:
         token, symbol, price = await trader(session, edge)
@@ -287,7 +294,7 @@ async def run(options: argparse.Namespace, up: Running, folder: Path, symbols: l
             psutil.Process(envoy_of(up)).kill()
             await asyncio.sleep(0.1)
             await until_it_listens(edge)
-            return Watch("platform", platform), Watch("envoy", envoy_of(up))
+            return Watch(name, platform), Watch("envoy", envoy_of(up))
 
         try:
             await clients.start(edge, lambda: token, folder, symbols, options)
@@ -394,7 +401,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=10_000, help="in all (10000)")
     parser.add_argument("--sse", type=int, default=1000, help="of them as server-sent events over HTTP/1.1 (1000)")
     parser.add_argument("--interval", type=float, default=1.0, help="their min_interval, seconds (1)")
-    parser.add_argument("--seconds", type=float, default=30, help="how long streams are measured (30)")
+    parser.add_argument("--seconds", type=float, default=20, help="how long streams are measured (20)")
     parser.add_argument("--clients", type=int, default=2, help="client processes (2)")
     parser.add_argument(
         "--opens-per-s", type=float, default=1000, help="streams opened a second, 0: all at once (1000)"
@@ -406,6 +413,7 @@ def main() -> None:
         "--admitted-per-s", type=float, default=1500, help="streams admitted a second, market.opens_per_s (1500)"
     )
     parser.add_argument("--market", action="store_true", help="only market and Envoy")
+    parser.add_argument("--on", choices=TOPOLOGIES, help="in processes, or in one; both without")
     parser.add_argument(
         "--restart",
         action="store_true",
@@ -414,28 +422,39 @@ def main() -> None:
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the children too: a file each stream of HTTP/1.1
-    with tempfile.TemporaryDirectory(prefix="redfire-streams-") as folder:
-        catalogue, symbols = instruments()
-        if options.market:
-            uvloop.run(run_market(options, Path(folder), symbols))
-            return
-        file = Path(folder) / "instruments.yaml"
-        file.write_text(yaml.safe_dump(catalogue))
-        limits = {
-            "REDFIRE_MARKET__MAX_STREAMS_PER_USER": str(2 * options.streams),
-            "REDFIRE_MARKET__MAX_STREAMS": str(2 * options.streams),
-            "REDFIRE_MARKET__RING_MB": str(options.ring_mb),
-            "REDFIRE_MARKET__STREAM_WRITER": options.writer,
-            "REDFIRE_MARKET__OPENS_PER_S": str(options.admitted_per_s),
-        }
-        up = Running(
-            "--feed", "sim", "--instruments", str(file), data_dir=Path(folder) / "data", env=ENVIRONMENT | limits
-        )  # fmt: skip
-        up.start(120)
-        try:
+    if options.market:
+        with tempfile.TemporaryDirectory(prefix="redfire-streams-") as folder:
+            uvloop.run(run_market(options, Path(folder), instruments()[1]))
+        return
+    for on in TOPOLOGIES if options.on is None else (options.on,):
+        print(f"-- {TOPOLOGIES[on]}", flush=True)
+        with tempfile.TemporaryDirectory(prefix="redfire-streams-") as folder, ExitStack() as stack:
+            up, symbols = started(on, options, Path(folder), stack)
             uvloop.run(run(options, up, Path(folder), symbols))
-        finally:
-            up.kill9(children_too=True)
+
+
+def started(on: str, options: argparse.Namespace, folder: Path, stack: ExitStack) -> tuple[Running, list[str]]:
+    """A platform that is stopped by `stack`, and the symbols of its feed."""
+    catalogue, symbols = instruments()
+    file = folder / "instruments.yaml"
+    file.write_text(yaml.safe_dump(catalogue))
+    environment = ENVIRONMENT | {
+        "REDFIRE_MARKET__MAX_STREAMS_PER_USER": str(2 * options.streams),
+        "REDFIRE_MARKET__MAX_STREAMS": str(2 * options.streams),
+        "REDFIRE_MARKET__RING_MB": str(options.ring_mb),
+        "REDFIRE_MARKET__STREAM_WRITER": options.writer,
+        "REDFIRE_MARKET__OPENS_PER_S": str(options.admitted_per_s),
+    }
+    arguments, kind = ["--feed", "sim", "--instruments", str(file)], Running
+    if on == "processes":
+        broker = installed_broker()
+        stack.callback(broker.close)
+        environment["REDFIRE_EVENTS__URL"] = broker.url
+        arguments, kind = [*arguments, "--processes"], Processes
+    up = kind(*arguments, data_dir=folder / "data", env=environment)
+    up.start(120)
+    stack.callback(up.kill9, children_too=True)
+    return up, symbols
 
 
 if __name__ == "__main__":
