@@ -18,11 +18,11 @@ from services.kernel.streams import End
 from services.risk.account_lookup import AccountLookup, RiskUnavailable
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.check import Circumstances, Growth, growth_of, max_quantity, violations
+from services.risk.domain.day_counts import Counts
 from services.risk.domain.exposure_view import ExposureView, view_exposure
-from services.risk.domain.limits import NO_LIMITS
 from services.risk.domain.order import OrderCandidate
 from services.risk.domain.portfolio import Portfolio
-from services.risk.domain.programme import cancel_violations, crossed
+from services.risk.domain.programme import Activity, cancel_violations, crossed
 from services.risk.domain.risk_event import RiskEvent
 from services.risk.domain.shard_counts import ShardCounts
 from services.risk.domain.trading_state import TradingStates
@@ -105,7 +105,11 @@ class RiskService:
                 return []
             symbol = order.symbol
         counts = day_counts.of(account_id, symbol, self._clock.now_ns())
-        refusals = list(cancel_violations(account, symbol, counts, now, replaces=False))
+        activity = Activity().add(account, symbol, counts, now)
+        refusals = list(cancel_violations(account.limits, symbol, activity, replaces=False))
+        if (user := self._user_of(account)) is not None:
+            known = {violation.reason for violation in refusals}
+            refusals += [one for one in user.cancel_violations(account, symbol, now) if one.reason not in known]
         if refusals:
             numbers = {"order_id": order_id}
             for violation in refusals:
@@ -231,14 +235,20 @@ class RiskService:
         return together if most is None or (together is not None and together < most) else most
 
     def _user_of(self, account: AccountExposure) -> UserExposure | None:
-        """The accounts of a user together, where an administrator limits these."""
-        limits = self._portfolio.limits_of_user(account.user_id)
-        if limits is NO_LIMITS:
+        """The accounts of a user together, where these are limited."""
+        limits = account.together
+        if limits is None:
             return None
         accounts = {one.account_id: one for one in (*self._portfolio.owned_by(account.user_id), account)}
         for one in accounts.values():
             one.expire(self._clock.monotonic())
-        return UserExposure(limits, list(accounts.values()), self._portfolio.gross_notional, self._portfolio.daily_pnl)
+        portfolio, owned, now_ns = self._portfolio, list(accounts.values()), self._clock.now_ns()
+        day_counts = self._counts.of_user(account.user_id)
+
+        def counts(one: AccountExposure, symbol: str) -> Counts:
+            return day_counts.of(one.account_id, symbol, now_ns)
+
+        return UserExposure(limits, owned, portfolio.gross_notional, portfolio.daily_pnl, counts)
 
     def _size(self, account: AccountExposure, candidate: OrderCandidate) -> str:
         """A symbol whose contract size would have to be known. Sizes that trading knows, risk knows from now on."""

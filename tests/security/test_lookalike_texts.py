@@ -50,10 +50,10 @@ async def test_texts_that_turn_or_break_others_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    "local", ["ａlice", "al\u2170ce", "ﬁsh", "alice\u00aa"], ids=["wide", "numeral", "ligature", "ª"]
+    "local", ["ａlice", "al\u2170ce", "ﬁsh", "alice\u00aa"], ids=["wide", "numeral", "ligature", "ordinal"]
 )
 async def test_an_address_has_one_way_to_write_it(local):
     async with platform("user", "auth") as p:
         users = p.stub(UserServiceStub)
         assert await code_of(users.RegisterUser(named(email=f"{local}@example.com"))) is INVALID
-        assert await code_of(users.RegisterUser(named(email="álice@example.com"))) is grpc.StatusCode.OK
+        assert await code_of(users.RegisterUser(named(email="a\u0301lice@example.com"))) is grpc.StatusCode.OK

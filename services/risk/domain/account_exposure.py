@@ -52,6 +52,8 @@ class AccountExposure:
         self._new_reservations = 0
         self._admitted: deque[float] = deque()
         self.limits = Limits()
+        # What all accounts of the user may have and do together; None: nothing is limited.
+        self.together: Limits | None = None
         self.watched = False  # whether there are limits of programme trading
         self.unseen: dict[str, int] = {}  # new orders that were let through and are not seen yet, by symbol
         self.behaviour = Behaviour()

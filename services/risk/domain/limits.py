@@ -61,6 +61,10 @@ class Limits:
         """Return true when cancels are limited."""
         return self.max_cancels_per_day is not None or self.max_cancel_ratio is not None
 
+    def of_programme(self) -> "Limits":
+        """The limits of a day's orders and cancels, and of repeated orders, alone."""
+        return Limits(**{name: getattr(self, name) for name in PROGRAMME})
+
     def given(self) -> dict[str, Any]:
         """Limits that are set, by name."""
         return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
@@ -81,6 +85,8 @@ class Limits:
 
 
 NAMES = tuple(field.name for field in fields(Limits))
+PROGRAMME = ("max_orders_per_day", "max_cancels_per_day", "max_cancel_ratio", "duplicate_window")
+"""Limits that a user would get anew with each account that is opened, if they were of each alone."""
 COUNTS = frozenset({"max_open_orders", "max_orders_per_second", "max_orders_per_day", "max_cancels_per_day"})
 # Their zero means that nothing is limited.
 _MAY_BE_OFF = frozenset({"duplicate_window", "self_trade_prevention"})

@@ -235,13 +235,31 @@ class Portfolio:
         account = account or self._accounts.get(account_id)
         if account is None or not self._limits:
             return limits
-        limits = limits.strictest(self.limits_of_user(account.user_id))
-        opened_ns = account.create_time_ns or _NOT_YET_NS
+        return limits.strictest(self.limits_of_user(account.user_id)).strictest(self._inherited(account))
+
+    def _inherited(self, account: AccountExposure) -> Limits:
+        """Limits that an administrator had granted the user's other accounts when this one was opened."""
+        limits, opened_ns = NO_LIMITS, account.create_time_ns or _NOT_YET_NS
         for sibling in self._owned.get(account.user_id, ()):
             for one in self._limits.get(sibling.account_id, ()) if sibling is not account else ():
                 if (one.granted_time_ns or sibling.create_time_ns) <= opened_ns:
                     limits = limits.strictest(one.granted)
         return limits
+
+    def _together(self, account: AccountExposure) -> Limits | None:
+        """What the account's user may have and do in all accounts together, as far as it concerns this account.
+
+        It is what an administrator set for the user; of programme trading also what the account has of earlier ones,
+        and the defaults where it was granted nothing else.
+        """
+        limits, defaults = self.limits_of_user(account.user_id), self._defaults.of_programme()
+        if self._limits:
+            limits = limits.strictest(self._inherited(account).of_programme())
+        if defaults != NO_LIMITS:
+            granted = strictest_of(one.granted for one in self._limits.get(account.account_id, ()))
+            kept = {name: value for name, value in defaults.given().items() if getattr(granted, name) is None}
+            limits = limits.strictest(Limits(**kept))
+        return None if limits == NO_LIMITS else limits
 
     def limits_of_user(self, user_id: str) -> Limits:
         """The limits that an administrator set for a user; none where the user has none."""
@@ -365,6 +383,7 @@ class Portfolio:
 
     def _set_limits(self, account: AccountExposure) -> None:
         account.limits = self.limits_of(account.account_id, account)
+        account.together = self._together(account)
         account.watched = account.limits.watches_behaviour
         if account.limits.max_daily_loss is None:
             self._loss_limited.discard(account.account_id)
