@@ -247,7 +247,7 @@ class Portfolio:
         return limits
 
     def _together(self, account: AccountExposure) -> Limits | None:
-        """What the account's user may have and do in all accounts together, as far as it concerns this account.
+        """Limits of all accounts of the user together, as far as they concern this account.
 
         It is what an administrator set for the user; of programme trading also what the account has of earlier ones,
         and the defaults where it was granted nothing else.
