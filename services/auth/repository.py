@@ -16,6 +16,9 @@ from services.kernel.identifiers import new_id
 
 NETWORKS_KEPT = timedelta(days=400)
 
+MOST_NETWORKS = 100
+"""Networks of a user that are remembered, those of the latest logins."""
+
 
 class AuthRepository(RevocationRepository):
     """Reads and writes of the auth database, API keys aside."""
@@ -54,6 +57,8 @@ class AuthRepository(RevocationRepository):
         if row is not None:
             row.last_login_time = session.create_time
             return
+        if len(known) >= MOST_NETWORKS:
+            await self._session.delete(min(known, key=lambda row: row.last_login_time))
         added = KnownNetworkRow(user_id=session.user_id, network=network[:64], last_login_time=session.create_time)
         self._session.add(added)
         if known:
@@ -103,6 +108,17 @@ class AuthRepository(RevocationRepository):
         if before_id is not None:
             query = query.where(SessionRow.session_id < before_id)
         return [_session(row) for row in await self._session.scalars(query)]
+
+    async def end_oldest_sessions(self, user_id: str, now: datetime, most: int) -> list[Revocation]:
+        """End the open sessions of a user beyond so many, those that were refreshed longest ago. Answers these."""
+        query = (
+            select(SessionRow.session_id)
+            .where(SessionRow.user_id == user_id, SessionRow.revoke_time.is_(None), SessionRow.expire_time > now)
+            .order_by(SessionRow.last_seen_time.desc(), SessionRow.session_id.desc())
+            .offset(most)
+        )
+        excess = (await self._session.scalars(query)).all()
+        return [one for session_id in excess for one in await self.end_sessions(user_id, now, only=session_id)]
 
     async def count_open_sessions(self, now: datetime) -> int:
         """Number of sessions."""

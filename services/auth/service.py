@@ -290,6 +290,8 @@ class SessionService:
             await auth.note_network(session, network_of(client.address))
             refresh = RefreshToken(user.user_id, session_id, ends, used=False)
             await auth.add_refresh_token(hash_of(tokens.refresh_token), refresh)
+            ended = await auth.end_oldest_sessions(user.user_id, now, self._settings.value.max_sessions)
+        self._feed.publish(ended)
         return tokens
 
     async def _rotate(self, token_hash: str, known: RefreshToken, user: AuthUser) -> Tokens | None:

@@ -38,6 +38,12 @@ class AuthSettings(StoredSection):
         default="optional",
         description="Of whom an authenticator app is demanded: without one their tokens are only good to set one up.",
     )
+    max_sessions: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Sessions that a user may have open; a login beyond ends the one that was refreshed longest ago.",
+    )
     max_api_keys: int = Field(default=20, ge=1, le=1000, description="API keys that a user may have.")
     api_key_life_s: int = Field(
         default=90 * 86_400, ge=60, description="Life of an API key whose maker asks for none, seconds."

@@ -10,6 +10,7 @@ from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.reasons import Reason
 
+from services.auth import repository
 from services.kernel.identifiers import new_id
 from tests.auth.refusal import refused
 from tests.auth.session import begin, refresh
@@ -70,6 +71,46 @@ async def test_a_login_from_a_new_address_is_an_event_and_a_failed_or_usual_one_
     await until(lambda: len(heard.of(NEW_ADDRESS)) == 2)
     assert [event.client_address for event in heard.of(NEW_ADDRESS)] == ["2001:db8:1:2::1", "198.51.100.7"]
     assert heard.of(NEW_ADDRESS)[1].session_id == last.session_id
+
+
+@pytest.mark.usefixtures("both_databases")
+async def test_logins_without_end_leave_so_many_sessions_as_a_user_may_have(clock: LateClock):
+    async with platform("auth", "user", clock=clock, settings={"auth": {"max_sessions": 3}}) as p:
+        first = await begin(p)
+        clock.advance(seconds=1)
+        second = await login(p, "127.0.0.1")
+        clock.advance(seconds=1)
+        first = await refresh(p, first.refresh_token)
+        for number in range(3):
+            clock.advance(seconds=1)
+            last = await login(p, f"198.51.100.{number}")
+        stub = p.stub(AuthServiceStub, last.access_token)
+        sessions = (await stub.ListSessions(auth_pb2.ListSessionsRequest())).sessions
+        assert len(sessions) == 3 and last.session_id in {one.session_id for one in sessions}
+        # What was refreshed longest ago ended first, everywhere.
+        for ended in (second, first):
+            assert ended.session_id not in {one.session_id for one in sessions}
+            error = await refused(
+                p.stub(AuthServiceStub, ended.access_token).ListSessions(auth_pb2.ListSessionsRequest())
+            )
+            assert error.reason == Reason.SESSION_REVOKED
+            assert (await refused(refresh(p, ended.refresh_token))).reason == Reason.SESSION_REVOKED
+
+
+async def test_networks_that_a_user_logged_in_from_are_not_kept_without_end(p: Platform, clock: LateClock, monkeypatch):
+    monkeypatch.setattr(repository, "MOST_NETWORKS", 3)
+    heard = HeardEvents(p, [NEW_ADDRESS, BEGAN])
+    await begin(p)
+    for number in range(5):
+        clock.advance(seconds=1)
+        await login(p, f"198.51.100.{number}")
+    await login(p, "198.51.100.4")
+    clock.advance(seconds=1)
+    await login(p, "198.51.100.0")  # forgotten meanwhile
+    await until(lambda: len(heard.of(BEGAN)) == 8)
+    await until(lambda: len(heard.of(NEW_ADDRESS)) == 6)
+    addresses = [event.client_address for event in heard.of(NEW_ADDRESS)]
+    assert addresses == [f"198.51.100.{number}" for number in (0, 1, 2, 3, 4, 0)]
 
 
 async def test_what_is_no_session_is_not_confirmed_and_not_ended(p: Platform):
