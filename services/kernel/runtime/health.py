@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -18,7 +19,7 @@ class HealthReporter:
         """`waiting_for(service)`: what keeps it from serving, if anything. `services`: gRPC service → RedFire's."""
         self._waiting_for = waiting_for
         self._services = services
-        self._servicer = health.aio.HealthServicer()
+        self._servicer = _Servicer()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve it."""
@@ -39,6 +40,10 @@ class HealthReporter:
             await self._set(name, states[owner])
         await self._set("", "SERVING" if all(s == "SERVING" for s in states.values()) else "NOT_SERVING")
 
+    def end_watches(self) -> None:
+        """End what watches, at a stop: gRPC would wait for it as for all calls that run."""
+        self._servicer.closed.set()
+
     async def run(self) -> None:
         """Publish changes of the state until cancelled."""
         while True:
@@ -47,3 +52,21 @@ class HealthReporter:
 
     async def _set(self, name: str, state: str) -> None:
         await self._servicer.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(state))
+
+
+class _Servicer(health.aio.HealthServicer):
+    """grpc.health.v1, whose watches can be ended: gRPC's own end with their clients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = asyncio.Event()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        watch = asyncio.ensure_future(super().Watch(request, context))
+        closed = asyncio.ensure_future(self.closed.wait())
+        try:
+            await asyncio.wait([watch, closed], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watch.cancel()
+            closed.cancel()
+            await asyncio.gather(watch, closed, return_exceptions=True)

@@ -249,6 +249,8 @@ class Host:
         await self.resources.release_shards()
         await self.lifecycle.drain(grace_s / 2)
         await asyncio.gather(*(listener.stop(grace_s / 2) for listener in self._listeners))
+        if self._health is not None:
+            self._health.end_watches()
         if self._server is not None:
             await self._server.stop(grace_s / 2)
         await self.tasks.stop()
