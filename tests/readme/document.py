@@ -14,7 +14,11 @@ DOCUMENTS = (
     README, TOUR, STRATEGY, BACKTEST, ROOT / "proto/README.md", ROOT / "services/README.md",
     ROOT / "services/trading/README.md", ROOT / "deploy/README.md",
 )  # fmt: skip
-TRANSLATIONS = {README: ROOT / "README.zh.md", STRATEGY: ROOT / "services/strategy/README.zh.md"}
+TRANSLATIONS = {
+    README: ROOT / "README.zh.md",
+    STRATEGY: ROOT / "services/strategy/README.zh.md",
+    ROOT / "deploy/README.md": ROOT / "deploy/README.zh.md",
+}
 """The English document, and the one that says the same in Chinese."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
