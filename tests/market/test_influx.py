@@ -16,6 +16,7 @@ from services.market.influx import sink as sink_module
 from services.market.influx.sink import InfluxSink
 from services.market.settings import MarketSettings, influx_write_url
 from services.quant.bars import Bar, Interval
+from services.quant.bars.local_clock import LocalClock
 from tests.influx import PASSWORD, USER, InfluxServer, influx_server
 from tests.market.recorder import SCANNER, ticks
 from tests.market.running_market import running
@@ -45,7 +46,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def sending(url: str, token: str = "") -> AsyncIterator[InfluxSink]:
-    sink = InfluxSink(url, token)
+    sink = InfluxSink(url, LocalClock("Asia/Shanghai"), token)
     task = asyncio.create_task(sink.run())
     yield sink
     task.cancel()
@@ -105,6 +106,16 @@ async def test_bars_arrive_at_their_starts(influx: InfluxServer, database: str) 
         assert [row[name] for name in ("open", "high", "low", "close", "volume", "turnover", "open_interest")] == [
             1.0, 4.0, 0.5, 2.5, 10.0, 25.0, 100.0,
         ]  # fmt: skip
+
+
+async def test_bars_of_two_trading_days_with_the_same_start_are_both_there(influx: InfluxServer, database: str) -> None:
+    start = at("2026-11-20 16:00:00")
+    async with sending(influx.url(database)) as sink:
+        for volume, trading_day in ((1.0, 20261120), (2.0, 20261123)):
+            sink.on_bar(Bar(SYMBOL, Interval.HOURS_4, start, 1.0, 1.0, 1.0, 1.0, volume, 1.0, 1.0, trading_day))
+        there = await rows(influx, database, "SELECT * FROM bars", 2)
+    found = sorted((row["session"], row["trading_day"], row["volume"]) for row in there)
+    assert found == [("day", 20261120, 1.0), ("night", 20261123, 2.0)]
 
 
 async def test_ticks_of_the_same_time_are_all_there(influx: InfluxServer, database: str) -> None:

@@ -12,6 +12,7 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.quant.archive.layout import INTERVALS
 from services.quant.bars import Bar
+from services.quant.bars.local_clock import LocalClock
 
 _NUMBERS = (
     "last_price", "last_quantity", "volume", "turnover", "open_interest", "open_price", "high_price", "low_price",
@@ -36,7 +37,9 @@ def tag(value: str) -> str:
 class Lines:
     """Makes lines, one tick of a symbol after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: LocalClock) -> None:
+        """`clock` is the exchanges'."""
+        self._clock = clock
         self._heads: dict[tuple[str, str], str] = {}
         self._times: dict[str, tuple[int, int]] = {}
         """By symbol, the time of its last tick, and the one that it was put at."""
@@ -50,11 +53,13 @@ class Lines:
         return f"{self._head(tick.symbol, tick.gateway)} {','.join(fields)} {self._time(tick)}".encode()
 
     def of_bar(self, bar: Bar) -> bytes:
-        """A bar's line, at its start."""
+        """A bar's line, at its start. Two trading days may have one of the same start: the later has it at night."""
         interval = _INTERVALS[int(bar.interval)]
         fields = _floats((name, getattr(bar, name)) for name in _BAR_NUMBERS)
         fields += [f"trading_day={bar.trading_day}i", f"incomplete={'t' if bar.incomplete else 'f'}"]
-        return f"bars,interval={interval},symbol={tag(bar.symbol)} {','.join(fields)} {bar.start_ns}".encode()
+        session = "night" if bar.trading_day > self._clock.date_number(bar.start_ns) else "day"
+        tags = f"interval={interval},session={session},symbol={tag(bar.symbol)}"
+        return f"bars,{tags} {','.join(fields)} {bar.start_ns}".encode()
 
     def _head(self, symbol: str, gateway: str) -> str:
         head = self._heads.get((symbol, gateway))

@@ -22,6 +22,7 @@ from services.market.influx.lines import Lines
 from services.market.settings import influx_write_url
 from services.market.ticks.sinks import SinkFailures
 from services.quant.bars import Bar
+from services.quant.bars.local_clock import LocalClock
 from services.quant.ticks.tick_batch import TickBatch
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ _NEVER = (400, 413, 422)
 class InfluxSink:
     """Takes published ticks and closed bars (event loop)."""
 
-    def __init__(self, url: str, token: str = "") -> None:  # nosec B107
+    def __init__(self, url: str, clock: LocalClock, token: str = "") -> None:  # nosec B107
         self._url = influx_write_url(url)
         self._headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain; charset=utf-8"}
         if token:
@@ -59,7 +60,7 @@ class InfluxSink:
         self._unsent: tuple[bytes, int] | None = None
         """The lines of a batch until they are taken, with their number."""
         self._is_due = asyncio.Event()
-        self._lines = Lines()
+        self._lines = Lines(clock)
         self._failures = SinkFailures()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="market-influx")
         self._ends_at = float("inf")

@@ -49,7 +49,9 @@ class RecordingRole:
         )
         self._uploads = Uploads(store) if settings.archive_url else None
         self._influx = (
-            InfluxSink(settings.influx_url, settings.influx_token.get_secret_value()) if settings.influx_url else None
+            InfluxSink(settings.influx_url, clock, settings.influx_token.get_secret_value())
+            if settings.influx_url
+            else None
         )
         self._hub = hub
         self._bars = BarBuilder(clock)
