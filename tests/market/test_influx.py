@@ -64,11 +64,12 @@ def count(counter: Any) -> float:
 
 
 async def rows(influx: InfluxServer, database: str, query: str, number: int) -> list[dict[str, Any]]:
-    """The rows of a query, when there are so many."""
+    """The rows of a query, when there are so many, whole: InfluxDB shows a point's fields one after the other."""
 
     async def found() -> list[dict[str, Any]]:
         there = await asyncio.to_thread(influx.rows, database, query)
-        return there if len(there) >= number else []
+        whole = len(there) >= number and there == await asyncio.to_thread(influx.rows, database, query)
+        return there if whole else []
 
     return await until(found, timeout_s=20)
 
