@@ -119,17 +119,50 @@ async def test_a_value_that_config_refuses_as_a_secret_is_in_no_record(served):
     assert "hunter2secret" not in json.dumps([entry.details for entry in await entries(served)])
 
 
-async def test_strangers_cannot_fill_the_disk_with_refusals(served, monkeypatch):
+@pytest.fixture
+def few(monkeypatch):
+    """Few refusals are recorded, and none comes back with time."""
     monkeypatch.setattr(recorder, "REFUSALS_A_SECOND", 0)
-    served.host.handlers.recorder._allowed = 5.0
-    stub = served.stub(ConfigServiceStub, "a.b.c")
-    for _ in range(30):
-        await refused(stub.GetConfig(config_pb2.GetConfigRequest(**NAME)))
-    assert len(await entries(served, outcome="UNAUTHENTICATED")) == 5
-    served.host.handlers.recorder._allowed = 1.0
-    await refused(stub.GetConfig(config_pb2.GetConfigRequest(**NAME)))
-    newest = (await entries(served, outcome="UNAUTHENTICATED"))[0]
-    assert newest.details["changes"]["after"] == {"refusals_not_recorded_before": 25}
+    monkeypatch.setattr(recorder, "OF_A_NETWORK_A_SECOND", 0)
+    monkeypatch.setattr(recorder, "REFUSALS_AT_ONCE", 8)
+    monkeypatch.setattr(recorder, "OF_A_NETWORK_AT_ONCE", 5)
+
+
+def by_edge(served, address, token="a.b.c"):
+    edge = {"x_redfire_edge": served.host.edge_token.value, "x_envoy_external_address": address}
+    return served.stub(ConfigServiceStub, token, **edge)
+
+
+async def test_strangers_cannot_fill_the_disk_with_refusals(few, monkeypatch):
+    async with platform("config", "auth", "user") as served:
+        for _ in range(30):
+            await refused(by_edge(served, "192.0.2.1").GetConfig(config_pb2.GetConfigRequest(**NAME)))
+        assert len(await entries(served, outcome="UNAUTHENTICATED")) == 5
+        monkeypatch.setattr(recorder, "OF_A_NETWORK_A_SECOND", 1e9)
+        await refused(by_edge(served, "192.0.2.1").GetConfig(config_pb2.GetConfigRequest(**NAME)))
+        newest = (await entries(served, outcome="UNAUTHENTICATED"))[0]
+        assert newest.details["changes"]["after"] == {"refusals_not_recorded_before": 25}
+        for number in range(2, 30):
+            address = f"2001:db8::{number}:0:0:0:1"
+            await refused(by_edge(served, address).GetConfig(config_pb2.GetConfigRequest(**NAME)))
+        assert len(await entries(served, outcome="UNAUTHENTICATED")) == 8
+
+
+async def test_a_flood_of_strangers_hides_nobodys_refusal(few):
+    async with platform("config", "auth", "user") as served:
+        ann, bob = await served.user("ann"), await served.user("bob")
+        ask = config_pb2.GetConfigRequest(**NAME)
+        for _ in range(30):
+            await refused(by_edge(served, "192.0.2.1").GetConfig(ask))
+        # One address alone does not hide another stranger, all together do not hide a user, nor one user another.
+        await refused(by_edge(served, "198.51.100.7").GetConfig(ask))
+        assert "198.51.100.7" in {e.details["client_address"] for e in await entries(served, outcome="UNAUTHENTICATED")}
+        for number in range(30):
+            await refused(by_edge(served, f"203.0.113.{number}").GetConfig(ask))
+            await refused(by_edge(served, "192.0.2.1", bob.token).GetConfig(ask))
+        await refused(by_edge(served, "192.0.2.1", ann.token).GetConfig(ask))
+        assert len(await entries(served, user_id=ann.user_id, outcome="PERMISSION_DENIED")) == 1
+        assert len(await entries(served, user_id=bob.user_id, outcome="PERMISSION_DENIED")) == 8
 
 
 async def test_a_call_whose_record_cannot_be_written_is_not_answered_as_done(served, monkeypatch):

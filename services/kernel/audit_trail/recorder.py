@@ -11,6 +11,7 @@ from redfire.reasons import Reason
 
 from services.kernel.audit.draft import Act, Draft, act_of, current_draft
 from services.kernel.audit.redaction import redact
+from services.kernel.client_network import network_of
 from services.kernel.data.database import Database
 from services.kernel.errors import Denied, RedFireError, Unauthenticated, Unavailable
 from services.kernel.identity.identity import SERVICE_KEY
@@ -20,9 +21,34 @@ from services.kernel.rpc.status import code_of, grpc_code
 
 log = logging.getLogger(__name__)
 REFUSALS_A_SECOND, REFUSALS_AT_ONCE = 20, 200
-"""Records of callers whom nobody knows, and of refused calls: more are counted, so that nobody fills the disk."""
+"""Records of refused calls, of all callers together whom nobody knows, and of each user: more are counted, so that
+nobody fills the disk. Users have their own, so that no flood of strangers hides what one of them tries."""
+OF_A_NETWORK_A_SECOND, OF_A_NETWORK_AT_ONCE = 5, 100
+"""The same of each address, of IPv6 each /64: from one alone nobody hides another."""
+MOST_BUDGETS = 10_000
 # Of clients that are merely late: no sign of anything.
 _EXPECTED = {Reason.TOKEN_EXPIRED}
+
+
+class _Budget:
+    """Records that are left; it fills with time."""
+
+    __slots__ = ("_left", "_refilled", "suppressed")
+
+    def __init__(self, at_once: int) -> None:
+        self._left, self._refilled = float(at_once), time.monotonic()
+        self.suppressed = 0
+
+    def take(self, a_second: float, at_once: int) -> bool:
+        """Take one; where none is left that is counted."""
+        now = time.monotonic()
+        self._left = min(at_once, self._left + (now - self._refilled) * a_second)
+        self._refilled = now
+        if self._left < 1:
+            self.suppressed += 1
+            return False
+        self._left -= 1
+        return True
 
 
 class Recorder:
@@ -30,8 +56,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self._databases: dict[str, Database] = {}
-        self._allowed, self._refilled = float(REFUSALS_AT_ONCE), time.monotonic()
-        self._suppressed = 0
+        self._strangers = _Budget(REFUSALS_AT_ONCE)
+        self._budgets: dict[str, _Budget] = {}
 
     def add(self, service: str, database: Database) -> None:
         """Take a service's database for its records."""
@@ -98,17 +124,29 @@ class Recorder:
             current_draft.reset(token)
 
     def _may_record(self, draft: Draft) -> bool:
-        now = time.monotonic()
-        self._allowed = min(REFUSALS_AT_ONCE, self._allowed + (now - self._refilled) * REFUSALS_A_SECOND)
-        self._refilled = now
-        if self._allowed < 1:
-            self._suppressed += 1
-            return False
-        self._allowed -= 1
-        if self._suppressed:
-            draft.after = {"refusals_not_recorded_before": self._suppressed}
-            self._suppressed = 0
-        return True
+        identity = draft.call.identity
+        if who := identity.user_id or identity.service:
+            budgets = [self._budget(who, REFUSALS_AT_ONCE)]
+            allowed = budgets[0].take(REFUSALS_A_SECOND, REFUSALS_AT_ONCE)
+        else:
+            budgets = [self._budget(network_of(draft.call.client_address), OF_A_NETWORK_AT_ONCE), self._strangers]
+            allowed = budgets[0].take(OF_A_NETWORK_A_SECOND, OF_A_NETWORK_AT_ONCE)
+            allowed = allowed and self._strangers.take(REFUSALS_A_SECOND, REFUSALS_AT_ONCE)
+        if allowed and (suppressed := sum(budget.suppressed for budget in budgets)):
+            draft.after = {"refusals_not_recorded_before": suppressed}
+            for budget in budgets:
+                budget.suppressed = 0
+        return allowed
+
+    def _budget(self, key: str, at_once: int) -> _Budget:
+        """The budget of a user or a network; of very many the one that was made first begins anew."""
+        budget = self._budgets.get(key)
+        if budget is None:
+            if len(self._budgets) >= MOST_BUDGETS:
+                first = self._budgets.pop(next(iter(self._budgets)))
+                self._strangers.suppressed += first.suppressed
+            budget = self._budgets[key] = _Budget(at_once)
+        return budget
 
 
 @cache
