@@ -12,6 +12,7 @@ import pytest_asyncio
 from services.mesh.contract import Contract
 from services.mesh.envoy import EnvoyProcess
 from tests.chaos.proxy import TcpProxy
+from tests.edge.answers import reason_of
 from tests.edge.backend import Backend
 from tests.edge.conftest import options_for
 from tests.waiting import until
@@ -135,6 +136,20 @@ async def test_only_an_idempotent_call_is_asked_of_the_other_replica_beside(
     answer = await http.put(CONFIG, json=body, headers=backend.bearer())
     assert answer.status_code == 504
     assert sum(replica.calls("SetConfig") for replica in replicas) == 1
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+async def test_where_all_stand_still_a_call_ends_by_its_deadline_and_not_by_the_loss_of_its_connection(
+    backend: Backend, http: httpx.AsyncClient, replicas: list[Replica], is_idempotent: bool
+) -> None:
+    """That loss is noticed later than these clients wait, who state no deadline themselves."""
+    for replica in replicas:
+        replica.proxy.stands_still = True
+    if is_idempotent:
+        answer = await http.get(ORDERS, headers=backend.bearer())
+    else:
+        answer = await http.put(CONFIG, json={"value": 1}, headers=backend.bearer())
+    assert (answer.status_code, reason_of(answer)) == (504, "DEADLINE_EXCEEDED"), answer.text
 
 
 async def test_a_replica_that_does_not_serve_is_not_asked_unless_none_does(

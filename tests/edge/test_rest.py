@@ -115,7 +115,8 @@ async def test_a_services_error_keeps_its_details(backend: Backend, http: httpx.
 async def test_a_call_gets_the_deadline_of_the_contract(backend: Backend, http: httpx.AsyncClient) -> None:
     await http.post("/api/users/register", json={})
     left_s = backend.arrived[-1].time_left_s
-    assert left_s is not None and 9 < left_s <= 10
+    # Ten seconds, which the service keeps, and one in which the edge waits for it to say so.
+    assert left_s is not None and 10 < left_s <= 11
     await http.get("/api/market/instruments", headers={"grpc-timeout": "2S"})
     left_s = backend.arrived[-1].time_left_s
     assert left_s is not None and left_s <= 2

@@ -44,12 +44,13 @@ def test_routes_keep_the_contracts_deadlines() -> None:
         route = by_path[rpc.policy.full_name]
         if rpc.policy.streams:
             assert route["route"]["timeout"] == "0s"
-            assert "request_headers_to_add" not in route
+            assert "max_stream_duration" not in route["route"]
         else:
             assert rpc.policy.deadline_s is not None
-            assert float(route["route"]["timeout"][:-1]) > rpc.policy.deadline_s
-            sent = route["request_headers_to_add"][0]["header"]["value"]
-            assert int(sent.removesuffix("m")) == rpc.policy.deadline_s * 1000
+            longest = route["route"]["timeout"]
+            assert float(longest[:-1]) > rpc.policy.deadline_s
+            limits = {"max_stream_duration": longest, "grpc_timeout_header_max": longest}
+            assert route["route"]["max_stream_duration"] == limits
 
 
 def test_only_idempotent_rpcs_are_tried_again_when_unavailable() -> None:

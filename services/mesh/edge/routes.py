@@ -193,13 +193,13 @@ def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
         else:
             route["retry_policy"] = {"retry_on": NEVER_ARRIVED, "num_retries": 2}
     else:
-        # Envoy keeps no time for REST calls upstream by itself.
-        deadline = {"key": "grpc-timeout", "value": f"{round(policy.deadline_s * 1000)}m"}
-        entry["request_headers_to_add"] = [{"header": deadline, "append_action": "ADD_IF_ABSENT"}]
+        longest = seconds(policy.deadline_s + SLACK_S)
         route |= {
             "priority": "HIGH",  # what tells calls from streams: each have a limit of their own
-            "timeout": seconds(policy.deadline_s + SLACK_S),
-            "max_stream_duration": {"grpc_timeout_header_max": seconds(policy.deadline_s + SLACK_S)},
+            "timeout": longest,
+            # With the second limit, for callers who state a deadline, Envoy heeds `timeout` no more, but the first one.
+            # Both are stated to the service.
+            "max_stream_duration": {"max_stream_duration": longest, "grpc_timeout_header_max": longest},
             **retries(rpc, len(options.services[policy.service])),
         }
     if policy.rate_limit in CLASSES:
