@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from services.kernel.errors import StartError
 from tests.chaos.audit import audit
 from tests.chaos.faults import Fault
+from tests.chaos.stalls import Stalls
 from tests.chaos.topology import Embedded
 from tests.chaos.trader import Trader
 from tests.running import until
@@ -33,6 +34,8 @@ class Round:
     """The longest time that a client was without an acknowledgement, from the fault until all trade again."""
     gap: str = ""
     """The client, and what it asked for in that time."""
+    stalled_s: float = 0.0
+    """Time of it in which the machine ran nothing of this run."""
     recovered_s: float = 0.0
     settled_s: float = 0.0
     """Time from the fault's end until all was there and had been compared."""
@@ -57,6 +60,8 @@ def play(
     chance = random.Random(seed)
     done: list[Round] = []
     traders: list[Trader] = []
+    stalls = Stalls()
+    stalls.start()
     try:
         topology.begin()
         traders = [Trader(topology.url, f"trader{number}", seed * 100 + number) for number in range(CLIENTS)]
@@ -66,12 +71,13 @@ def play(
             assert trader.follows.wait(60), "the stream of orders does not begin"
         for number, fault in zip(range(1, rounds + 1), by_chance(faults, chance), strict=False):
             lasts_s = fault.at_length_s if at_length and fault.at_length_s else fault.lasts_s
-            done.append(_play_one(topology, traders, number, fault, lasts_s, chance))
+            done.append(_play_one(topology, traders, number, fault, lasts_s, chance, stalls))
             _show(done[-1])
     finally:
         for trader in traders:
             trader.end()
         topology.stop()
+        stalls.end()
     return done
 
 
@@ -83,7 +89,8 @@ def _show(done: Round) -> None:
         flush=True,
     )
     if done.gap_s > LONG_GAP_S:
-        print(f"    {done.gap_s:.2f} s without an acknowledgement, {done.gap}", file=sys.stderr, flush=True)
+        stalled = f", {done.stalled_s:.2f} s of them stalled" if done.stalled_s else ""
+        print(f"    {done.gap_s:.2f} s without an acknowledgement{stalled}, {done.gap}", file=sys.stderr, flush=True)
     for problem in done.problems:
         print(f"    {problem}", file=sys.stderr, flush=True)
 
@@ -95,6 +102,7 @@ def _play_one(
     fault: Fault,
     lasts_s: tuple[float, float],
     chance: random.Random,
+    stalls: Stalls,
 ) -> Round:
     before = _totals(traders)
     begun = time.monotonic()
@@ -113,7 +121,9 @@ def _play_one(
     except AssertionError:
         statuses = [dict(trader.record.statuses) for trader in traders]
         played.problems.append(f"not all trade again after {RECOVERED_S:g} s: {statuses}")
-    played.gap_s, played.gap = max(trader.longest_gap(broken) for trader in traders)
+    now = time.monotonic()
+    gap = max((trader.longest_gap(broken, now) for trader in traders), key=lambda one: one.length_s)
+    played.gap_s, played.gap, played.stalled_s = gap.length_s, gap.text, stalls.between(gap.begun, gap.ended)
     for trader in traders:
         trader.pause()
     if not _is_whole_again(topology):
@@ -172,17 +182,19 @@ COLUMNS = ("asked", "acknowledged", "refused", "broken off", "given up", "trades
 def table(topology: Embedded, seed: int, rounds: Sequence[Round]) -> str:
     """The rounds as a table, and their sums."""
     lines = [
-        f"{topology.name}, seed {seed}: gap is the longest time of a client without an acknowledgement, recovery until "
-        f"each of {CLIENTS} trades, settled until all is compared; trades are all so far"
+        f"{topology.name}, seed {seed}: gap is the longest time of a client without an acknowledgement, stalled as "
+        f"much of it as the machine ran nothing of this run, recovery until each of {CLIENTS} trades, settled until "
+        "all is compared; trades are all so far"
     ]
     lines.append(
-        f"{'':>3} {'fault':27} {'lasted':>7} {'gap':>7} {'recovery':>9} {'settled':>8} "
+        f"{'':>3} {'fault':27} {'lasted':>7} {'gap':>7} {'stalled':>8} {'recovery':>9} {'settled':>8} "
         + " ".join(f"{name:>13}" for name in COLUMNS)
         + "  wrong"
     )
     for one in rounds:
         counts = " ".join(f"{one.counts[name]:>13}" for name in COLUMNS)
-        times = f"{one.lasted_s:>6.2f}s {one.gap_s:>6.2f}s {one.recovered_s:>8.2f}s {one.settled_s:>7.2f}s"
+        times = f"{one.lasted_s:>6.2f}s {one.gap_s:>6.2f}s {one.stalled_s:>7.2f}s "
+        times += f"{one.recovered_s:>8.2f}s {one.settled_s:>7.2f}s"
         lines.append(f"{one.number:>3} {one.fault:27} {times} {counts}  {len(one.problems)}")
     worst = max((one.recovered_s for one in rounds), default=0.0)
     wrong = sum(len(one.problems) for one in rounds)

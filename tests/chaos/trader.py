@@ -21,7 +21,7 @@ NEVER = frozenset({500, 401})
 """Answers that no fault accounts for."""
 PAUSE_S, PATIENCE_S = 0.1, 120.0
 RETRIED_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 0.05, 1.0
-"""The retry policy. A machine that is busy with others takes a minute to start a process; times are told apart."""
+"""The retry policy."""
 
 
 @dataclass
@@ -46,6 +46,21 @@ class ClientRecord:
     """Calls that had no answer by the retry policy, with the last one they had."""
     problems: list[str] = field(default_factory=list)
     """Two answers that do not agree."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time without an acknowledgement."""
+
+    begun: float
+    ended: float
+    text: str
+    """The client, and what it asked for meanwhile."""
+
+    @property
+    def length_s(self) -> float:
+        """Seconds that it lasted."""
+        return self.ended - self.begun
 
 
 class Trader(threading.Thread):
@@ -95,16 +110,16 @@ class Trader(threading.Thread):
         """Time of the first acknowledgement of an order that was asked for since then; None: none yet."""
         return next((answered for asked, answered in list(self.acknowledgements) if asked >= time_), None)
 
-    def longest_gap(self, since: float) -> tuple[float, str]:
-        """The longest time without an acknowledgement, from the last one before `since` up to now; and what filled it.
+    def longest_gap(self, since: float, until: float) -> "Gap":
+        """The longest time without an acknowledgement, from the last one before `since`; and what filled it.
 
         A client that is refused, or repeats what is no order, has none, either.
         """
         times = [answered for _, answered in list(self.acknowledgements)]
         first = max((index for index, time_ in enumerate(times) if time_ < since), default=0)
-        gaps = [(later - time_, time_) for time_, later in pairwise([*times[first:], time.monotonic()])]
-        length, begun = max(gaps, default=(0.0, since))
-        return length, f"{self.user}: {self._filled(begun, begun + length)}"
+        gaps = [(later - time_, time_, later) for time_, later in pairwise([*times[first:], until])]
+        _, begun, ended = max(gaps, default=(0.0, since, since))
+        return Gap(begun, ended, f"{self.user}: {self._filled(begun, ended)}")
 
     def _filled(self, begun: float, ended: float) -> str:
         """The tries of a time, by what they were and became, those first that took most of it."""
