@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
+from services.kernel.runtime.sections import BaseSection
 from services.kernel.runtime.service_context import ServiceContext
-from services.kernel.runtime.settings import BaseSection
 
 
 @dataclass(frozen=True, slots=True)

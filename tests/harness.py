@@ -32,6 +32,7 @@ from services.kernel.identity.service_tokens import ServiceTokens
 from services.kernel.policy import EVERY_SERVICE, contract_services, descriptor_set, service_policies
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
+from services.kernel.runtime.kernel_sections import DatabaseSettings
 from services.kernel.runtime.service_context import ServiceContext
 from services.mesh.edge.routes import NEVER_SILENT
 from tests import sandbox
@@ -259,7 +260,7 @@ async def platform(
         flags.setdefault("database", {}).setdefault("url", shared_server().url(f"p{prefix}_{{name}}_db"))
     loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})
     running = [name for name in entries if name in names or name in (fakes or {})]
-    if loaded.of(kernel_settings.DatabaseSettings).url.startswith("postgresql"):
+    if loaded.of(DatabaseSettings).url.startswith("postgresql"):
         for name in running:
             if name not in (fakes or {}) and name in services_with_database():
                 database = database_of(loaded, name)

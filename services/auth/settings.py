@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from services.kernel.runtime.settings import StoredSection
+from services.kernel.runtime.sections import StoredSection
 
 # Superseded keys stay published this long: no access token lives longer.
 LONGEST_ACCESS_TOKEN_S = 7 * 86_400

@@ -25,7 +25,8 @@ from services.kernel.audit_trail.verification import verify as verify_database
 from services.kernel.data.database import Database
 from services.kernel.errors import StartError
 from services.kernel.runtime import settings
-from services.kernel.runtime.settings import AuditSettings, PlatformSettings, Settings
+from services.kernel.runtime.kernel_sections import AuditSettings, PlatformSettings
+from services.kernel.runtime.settings import Settings
 
 _ACTOR = ("session_id", "api_key_id", "service", "client_address")
 

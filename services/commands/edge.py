@@ -8,7 +8,7 @@ from services.commands.up_options import UpOptions
 from services.kernel.errors import StartError
 from services.kernel.loopback import is_loopback
 from services.kernel.policy import descriptor_file, descriptor_set
-from services.kernel.runtime.settings import LimitSettings
+from services.kernel.runtime.kernel_sections import LimitSettings
 from services.mesh.contract import Contract
 from services.mesh.edge.options import EdgeOptions, RateLimits
 from services.mesh.envoy import EnvoyFailed, EnvoyProcess, PortInUse, require_free

@@ -117,7 +117,7 @@ def edge_token(config: Path | None) -> None:
     from services.kernel.errors import StartError
     from services.kernel.identity.edge_token import EdgeToken
     from services.kernel.runtime.host import edge_secret
-    from services.kernel.runtime.settings import IdentitySettings
+    from services.kernel.runtime.kernel_sections import IdentitySettings
 
     secret = edge_secret(settings.load(registry.sections(), config).of(IdentitySettings))
     if not secret:

@@ -15,8 +15,9 @@ from services.commands.data_folder import data_dir_option, open_private
 from services.kernel.data.database import Database
 from services.kernel.errors import StartError
 from services.kernel.runtime import settings
+from services.kernel.runtime.kernel_sections import PlatformSettings
 from services.kernel.runtime.resources import open_database
-from services.kernel.runtime.settings import PlatformSettings, Settings
+from services.kernel.runtime.settings import Settings
 
 
 @click.command()

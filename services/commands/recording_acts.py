@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from services.commands.migrate import database_of
-from services.kernel.runtime.settings import PlatformSettings, Settings
+from services.kernel.runtime.kernel_sections import PlatformSettings
+from services.kernel.runtime.settings import Settings
 
 
 async def record_in(loaded: Settings, folder: Path, service: str) -> None:

@@ -12,7 +12,8 @@ from services.kernel.errors import StartError
 from services.kernel.rpc import telemetry
 from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
-from services.kernel.runtime.settings import PlatformSettings, Settings, TelemetrySettings
+from services.kernel.runtime.kernel_sections import PlatformSettings, TelemetrySettings
+from services.kernel.runtime.settings import Settings
 
 HELP = f"""Run the named services until SIGTERM, which drains them.
 

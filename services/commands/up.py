@@ -25,13 +25,9 @@ from services.kernel.errors import StartError
 from services.kernel.rpc import telemetry
 from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
-from services.kernel.runtime.settings import (
-    LimitSettings,
-    PeersSettings,
-    ServerSettings,
-    Settings,
-    TelemetrySettings,
-)
+from services.kernel.runtime.kernel_sections import LimitSettings, PeersSettings, ServerSettings, TelemetrySettings
+from services.kernel.runtime.sections import PREFIX
+from services.kernel.runtime.settings import Settings
 from services.mesh.settings import EdgeSettings
 
 REPLICATED = [name for name, service in registry.SERVICES.items() if service.replicated]
@@ -216,7 +212,7 @@ def _variables(
         if section != "server":
             value = getattr(loaded.sections()[section], key)
             value = value.absolute() if isinstance(value, Path) else value
-            variables[f"{settings.PREFIX}{section.upper()}__{key.upper()}"] = str(value)
+            variables[f"{PREFIX}{section.upper()}__{key.upper()}"] = str(value)
     return variables
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.kernel.runtime.settings import LimitSettings
+from services.kernel.runtime.kernel_sections import LimitSettings
 from services.mesh.settings import EdgeSettings
 
 

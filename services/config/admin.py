@@ -20,8 +20,9 @@ from services.kernel.events.outbox import Outbox
 from services.kernel.events.transport import LeftToRelay
 from services.kernel.redis.read_cache import ReadCache
 from services.kernel.redis.shared import NoMessages, NoRedis
+from services.kernel.runtime.kernel_sections import PlatformSettings
 from services.kernel.runtime.resources import open_database
-from services.kernel.runtime.settings import PlatformSettings, Settings
+from services.kernel.runtime.settings import Settings
 from services.kernel.streams import Subscriber, Subscribers
 from services.kernel.tasks import Tasks
 

@@ -21,7 +21,7 @@ from services.kernel.redis.read_cache import ReadCache
 from services.kernel.rpc.silence import HEARTBEAT_S
 from services.kernel.runtime.secret_files import is_reference
 from services.kernel.runtime.secret_rule import require_references, schema_secrets
-from services.kernel.runtime.settings import START_ONLY_KEY
+from services.kernel.runtime.sections import START_ONLY_KEY
 from services.kernel.streams import End
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.kernel.runtime.secret_rule import raw_secrets
-from services.kernel.runtime.settings import START_ONLY, StoredSection
+from services.kernel.runtime.sections import START_ONLY, StoredSection
 
 
 class GatewaySettings(BaseModel):

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from services.kernel.runtime.settings import START_ONLY, StoredSection
+from services.kernel.runtime.sections import START_ONLY, StoredSection
 from services.quant.archive.s3 import check_url
 
 _REPLICA = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,22}[A-Za-z0-9])?")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from services import registry
 from services.kernel.rpc.service_config import service_config
-from services.kernel.runtime.settings import KERNEL_SECTIONS
+from services.kernel.runtime.kernel_sections import KERNEL_SECTIONS
 from services.kernel.version import VERSION
 from services.mesh.contract import Contract
 from services.mesh.edge.config import render_edge, to_yaml

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from services.kernel.runtime.settings import BaseSection
+from services.kernel.runtime.sections import BaseSection
 
 
 class EdgeSettings(BaseSection):

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from services.kernel.runtime.settings import StoredSection
+from services.kernel.runtime.sections import StoredSection
 from services.risk.domain.limits import NAMES, Limits, SelfTradePrevention
 
 LimitValue = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.kernel.runtime.settings import StoredSection
+from services.kernel.runtime.sections import StoredSection
 
 
 class CloseFirst(StrEnum):

@@ -18,9 +18,10 @@ from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.redis.counts import SharedCounts
 from services.kernel.redis.read_cache import ReadCache
 from services.kernel.redis.shared import NoMessages, NoRedis
+from services.kernel.runtime.kernel_sections import PlatformSettings
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.resources import open_database
-from services.kernel.runtime.settings import PlatformSettings, Settings, load
+from services.kernel.runtime.settings import Settings, load
 from services.kernel.tasks import Tasks
 from services.user import models
 from services.user.administration import Administration

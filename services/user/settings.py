@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from services.kernel.runtime.settings import StoredSection
+from services.kernel.runtime.sections import StoredSection
 
 
 class UserSettings(StoredSection):

@@ -8,7 +8,7 @@ from redfire.config.v1 import config_pb2
 
 from services.kernel.rpc.silence import SILENCE_S
 from services.kernel.runtime.live_settings import ConfigFollower, LiveSettings
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.sections import Section
 from tests.simulated_time import in_simulated_time
 
 Response = config_pb2.WatchConfigsResponse

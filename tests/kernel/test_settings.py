@@ -9,8 +9,9 @@ from pydantic import Field
 from services import registry
 from services.kernel.errors import StartError
 from services.kernel.runtime import settings
+from services.kernel.runtime.kernel_sections import KERNEL_SECTIONS, IdentitySettings, ServerSettings
 from services.kernel.runtime.live_settings import LiveSettings
-from services.kernel.runtime.settings import KERNEL_SECTIONS, IdentitySettings, Section, ServerSettings
+from services.kernel.runtime.sections import Section, describe
 
 
 class TeaSettings(Section):
@@ -149,7 +150,7 @@ def test_types_are_described_by_their_plain_names():
         lid: Annotated[Literal["open", "closed"], "which"] = "open"
         cups: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
 
-    kinds = {variable: kind for variable, kind, _, _ in settings.describe(Pot)}
+    kinds = {variable: kind for variable, kind, _, _ in describe(Pot)}
     assert kinds["REDFIRE_POT__LITRES"] == "Decimal"
     assert kinds["REDFIRE_POT__LID"] == "open, closed"
     assert kinds["REDFIRE_POT__CUPS"] == "dict"
@@ -157,7 +158,7 @@ def test_types_are_described_by_their_plain_names():
 
 def test_no_setting_is_described_by_more_than_names():
     for section in (*KERNEL_SECTIONS, *registry.sections()):
-        for variable, kind, _, _ in settings.describe(section):
+        for variable, kind, _, _ in describe(section):
             assert kind.replace(", ", "").replace(" or ", "").isalnum(), variable
             assert "Annotated" not in kind, variable
 

@@ -15,7 +15,7 @@ from redfire.user.v1.user_pb2_grpc import UserServiceStub
 from services.kernel.identifiers import new_id
 from services.kernel.rpc.status import from_rpc_error
 from services.kernel.rpc.user_limits import AddressBudget, TooManyAttempts
-from services.kernel.runtime.settings import LimitSettings
+from services.kernel.runtime.kernel_sections import LimitSettings
 from tests.harness import Platform, platform
 
 ATTEMPTS = 12

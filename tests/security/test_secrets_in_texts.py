@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services import registry
+from services.kernel.runtime.kernel_sections import KERNEL_SECTIONS
 from services.kernel.runtime.secret_rule import looks_secret, names_secret, raw_secrets
-from services.kernel.runtime.settings import KERNEL_SECTIONS
 
 HIDDEN = "hunter2-slipped-in"
 TEXTS = [

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from services.commands.processes.ports import KeptPort
 from services.kernel.errors import StartError
 from services.kernel.runtime.host import KERNEL_CALLS
+from services.kernel.runtime.kernel_sections import EventsSettings
 from services.kernel.runtime.resources import database_url
-from services.kernel.runtime.settings import EventsSettings, Settings
+from services.kernel.runtime.settings import Settings
 from services.registry import Service
 
 HOST = "127.0.0.1"

@@ -22,8 +22,9 @@ from services.kernel.errors import StartError
 from services.kernel.identity.edge_token import EdgeToken
 from services.kernel.runtime import parent_death
 from services.kernel.runtime.host import edge_secret
+from services.kernel.runtime.kernel_sections import IdentitySettings
 from services.kernel.runtime.metrics_token import metrics_token
-from services.kernel.runtime.settings import IdentitySettings, Settings
+from services.kernel.runtime.settings import Settings
 from services.market.settings import MarketSettings
 from services.mesh.envoy import EnvoyProcess
 

@@ -38,24 +38,24 @@ from services.kernel.rpc.tls import PeerTls
 from services.kernel.rpc.user_limits import UserLimits
 from services.kernel.runtime.health import HealthReporter
 from services.kernel.runtime.importing import importing
-from services.kernel.runtime.live_settings import ConfigFollower
-from services.kernel.runtime.metrics_token import metrics_token
-from services.kernel.runtime.operations import OperationsServer
-from services.kernel.runtime.resources import Resources
-from services.kernel.runtime.revocation_follower import RevocationFollower
-from services.kernel.runtime.service_context import ServiceContext
-from services.kernel.runtime.settings import (
+from services.kernel.runtime.kernel_sections import (
     SECRET_BYTES,
     AuditSettings,
     IdentitySettings,
     LimitSettings,
     PeersSettings,
     PlatformSettings,
-    Section,
     ServerSettings,
-    Settings,
     TelemetrySettings,
 )
+from services.kernel.runtime.live_settings import ConfigFollower
+from services.kernel.runtime.metrics_token import metrics_token
+from services.kernel.runtime.operations import OperationsServer
+from services.kernel.runtime.resources import Resources
+from services.kernel.runtime.revocation_follower import RevocationFollower
+from services.kernel.runtime.sections import Section
+from services.kernel.runtime.service_context import ServiceContext
+from services.kernel.runtime.settings import Settings
 from services.kernel.runtime.tls_settings import peer_tls, server_tls
 from services.kernel.tasks import Tasks
 from services.kernel.version import VERSION

@@ -11,7 +11,7 @@ from redfire.config.v1 import config_pb2
 
 from services.kernel.errors import RedFireError
 from services.kernel.rpc.silence import until_silent
-from services.kernel.runtime.settings import BaseSection
+from services.kernel.runtime.sections import BaseSection
 
 log = logging.getLogger(__name__)
 S = TypeVar("S", bound=BaseSection)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from services.kernel.errors import StartError
 from services.kernel.loopback import is_loopback
-from services.kernel.runtime.settings import PlatformSettings, ServerSettings, Settings
+from services.kernel.runtime.kernel_sections import PlatformSettings, ServerSettings
+from services.kernel.runtime.settings import Settings
 
 FILE = "metrics-token"
 """Its name in the data folder."""

@@ -21,18 +21,18 @@ from services.kernel.rpc.client import target
 from services.kernel.rpc.server import Handlers
 from services.kernel.rpc.telemetry import Tracing
 from services.kernel.rpc.tls import PLAIN, PeerTls
-from services.kernel.runtime.lifecycle import Lifecycle
-from services.kernel.runtime.live_settings import LiveSettings
-from services.kernel.runtime.settings import (
-    BaseSection,
+from services.kernel.runtime.kernel_sections import (
     DatabaseSettings,
     EventsSettings,
     PeersSettings,
     PlatformSettings,
     RedisSettings,
     ServerSettings,
-    Settings,
 )
+from services.kernel.runtime.lifecycle import Lifecycle
+from services.kernel.runtime.live_settings import LiveSettings
+from services.kernel.runtime.sections import BaseSection
+from services.kernel.runtime.settings import Settings
 from services.kernel.shards.leases import NAMED_LEASES, Leases, SoleLeases
 from services.kernel.shards.ownership import Ownership, SoleOwnership
 from services.kernel.tasks import LONGEST_PAUSE_S, Tasks

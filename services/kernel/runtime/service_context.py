@@ -20,10 +20,11 @@ from services.kernel.redis.shared_quota import SharedQuota
 from services.kernel.rpc.channels import LocalChannel, NetworkChannel
 from services.kernel.rpc.telemetry import Tracing
 from services.kernel.rpc.tls import PeerTls
+from services.kernel.runtime.kernel_sections import PlatformSettings
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.secret_files import FOLDER, SecretFiles
-from services.kernel.runtime.settings import BaseSection, PlatformSettings, json_schemas
+from services.kernel.runtime.sections import BaseSection, json_schemas
 from services.kernel.shards.leases import Leases
 from services.kernel.shards.ownership import Ownership
 from services.kernel.tasks import LONGEST_PAUSE_S, Tasks

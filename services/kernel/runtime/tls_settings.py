@@ -2,7 +2,8 @@
 
 from services.kernel.errors import StartError
 from services.kernel.rpc.tls import PLAIN, PeerTls, ServerTls, read_pem
-from services.kernel.runtime.settings import PeersSettings, ServerSettings, Settings
+from services.kernel.runtime.kernel_sections import PeersSettings, ServerSettings
+from services.kernel.runtime.settings import Settings
 
 
 def peer_tls(settings: Settings) -> PeerTls:

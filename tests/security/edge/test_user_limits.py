@@ -16,7 +16,7 @@ from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.kernel.identifiers import new_id
 from services.kernel.rpc.user_limits import CallBudget, TooManyCalls
-from services.kernel.runtime.settings import LimitSettings
+from services.kernel.runtime.kernel_sections import LimitSettings
 from tests.edge.answers import grpc_reason_of
 from tests.harness import FakeService, Platform, complete, platform
 from tests.kernel.redis.shared_redis import connected
