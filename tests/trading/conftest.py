@@ -92,13 +92,18 @@ class Client:
 
 def reason_of(error):
     """The reason of an RPC's ErrorInfo."""
+    return detail_of(error, error_details_pb2.ErrorInfo).reason
+
+
+def detail_of(error, kind):
+    """A detail of an RPC's status; an empty one where the status has none of its kind."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             for detail in status_pb2.Status.FromString(value).details:
-                info = error_details_pb2.ErrorInfo()
+                info = kind()
                 if detail.Unpack(info):
-                    return info.reason
-    return ""
+                    return info
+    return kind()
 
 
 @asynccontextmanager

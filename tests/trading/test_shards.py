@@ -5,7 +5,7 @@ from decimal import Decimal as D
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
 from sqlalchemy import delete, text
@@ -14,7 +14,7 @@ from services.kernel.runtime.resources import Resources
 from services.kernel.shards.ownership import ALL_SHARDS, SoleOwnership, shard_of
 from services.trading.domain.order_ids import new_order_id, shard_of_order
 from services.trading.models import ShardLeaseRow
-from tests.trading.conftest import Client, refused, trading
+from tests.trading.conftest import Client, detail_of, refused, trading
 from tests.trading.fakes import SYMBOL
 from tests.waiting import until
 
@@ -68,13 +68,7 @@ class Shard:
 
 
 def _retry_delay(error):
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            for detail in status_pb2.Status.FromString(value).details:
-                info = error_details_pb2.RetryInfo()
-                if detail.Unpack(info):
-                    return info.retry_delay.ToNanoseconds()
-    return 0
+    return detail_of(error, error_details_pb2.RetryInfo).retry_delay.ToNanoseconds()
 
 
 def test_an_order_id_names_the_shard_of_its_user_and_ids_of_others_name_none():
