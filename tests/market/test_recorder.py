@@ -171,7 +171,8 @@ async def test_a_follower_that_leaves_ends_no_process_that_archives(
     monkeypatch.setattr(archive_work.pickle, "dump", wait_and_dump)
     async with recorder(tmp_path) as one:
         one.begin_epoch("a")
-        one.publish(*ticks(500))
+        sent = ticks(500)
+        one.publish(*sent)
         checkpoint = asyncio.create_task(one.recorder.checkpoint(apart=True))
         await asyncio.to_thread(started.wait)
         log = asyncio.create_task(anext(one.recorder.read_log(1 << 20)))
@@ -180,6 +181,7 @@ async def test_a_follower_that_leaves_ends_no_process_that_archives(
         await asyncio.wait([log])
         go_on.set()
         await checkpoint
+        assert await one.all_ticks() == sent
 
 
 async def test_bars_go_on_exactly_after_a_kill_though_ticks_came_while_they_were_dumped(

@@ -226,6 +226,7 @@ async def test_ids_are_forgotten_after_a_while(world, monkeypatch):
     async with world.running():
         await world.producer.add(("alice", "a"))
         await world.applies("a")
+    assert not await _no_rows(world)
     old = update(InboxRow).values(position=InboxRow.position - 2 * inbox_module.REMEMBERED_NS // 1000)
     async with world.consumer.database.repositories(lambda session: session)() as session:
         await session.execute(old)
