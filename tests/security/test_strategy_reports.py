@@ -101,7 +101,6 @@ async def test_a_strategy_that_lies_about_itself_is_shown_and_stopped_like_any_o
         "x",
         "0x10",
         "1e30",
-        "1__0__",
     ],
 )
 def test_a_position_that_is_no_number_of_contracts_is_none(text):
