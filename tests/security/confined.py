@@ -1,5 +1,6 @@
 """A program in the sandbox of a strategy or of a backtest, without the platform around it: quick to start."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from services.strategy.sandbox.control_group import make_group
 from services.strategy.sandbox.profile import CODE, Needs, Profiles, link_code
 from services.strategy.sandbox.support import Support
 
@@ -68,14 +70,23 @@ class Cell:
     def run(self, code: str, timeout_s: float = 60, **needs: Any) -> Ended:
         """Run a program in it. `needs`: fields of Needs."""
         request = {"sandbox": self.description(**needs), "home": str(self.home), "code": code}
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", _START],
-            input=json.dumps(request) + "\n",
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            start_new_session=True,
-            cwd=self.home,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": link_code(self.data / "strategy"), "HOME": str(self.home)},
-        )
+        group = make_group(request["sandbox"], 256 << 20)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-P", "-c", _START],
+                input=json.dumps(request) + "\n",
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                start_new_session=True,
+                cwd=self.home,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PYTHONPATH": link_code(self.data / "strategy"),
+                    "HOME": str(self.home),
+                },
+            )
+        finally:
+            if group is not None:
+                asyncio.run(group.remove())
         return Ended(done.returncode, done.stdout, done.stderr)

@@ -189,6 +189,13 @@ async def run(client, class_name, **parameters) -> str:
     return str(made.strategy_id)
 
 
+def group_of(pid: int) -> Path | None:
+    """The folder of a worker's control group; None where it has none of its own."""
+    line = Path("/proc", str(pid), "cgroup").read_text().splitlines()[-1]
+    name, groups = Path(line.removeprefix("0::")).name, detect().groups
+    return groups.folder / name if groups is not None and name.startswith("redfire-") else None
+
+
 async def is_at(client, strategy_id, status) -> bool:
     return (await client.get(strategy_id)).status == status
 
@@ -231,6 +238,8 @@ async def test_each_owner_has_a_worker_and_a_user_of_their_own(world, serve):
         assert len(pids) == 2
         if detect().separate_users:
             assert len({Path("/proc", str(pid)).stat().st_uid for pid in pids} | {os.getuid()}) == 3
+        groups = [group for pid in pids if (group := group_of(pid)) is not None]
+        assert len(set(groups)) == (2 if detect().groups else 0)
         homes = []
         for client, strategy_id in zip(clients, running, strict=True):
 
@@ -239,6 +248,7 @@ async def test_each_owner_has_a_worker_and_a_user_of_their_own(world, serve):
 
             homes.append(await ticks_until(world, shown, 60))
         assert len(set(homes)) == 2
+    assert not any(group.exists() for group in groups), "what a worker had is removed with it"
 
 
 @pytest.mark.timeout(600)

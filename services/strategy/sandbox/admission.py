@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from services.kernel.errors import FailedPrecondition
+from services.strategy.sandbox.control_groups import ControlGroups
 from services.strategy.sandbox.profile import Needs, Profiles
 from services.strategy.sandbox.support import Support
 from services.strategy.starter import Starter
@@ -43,6 +44,8 @@ class Admission:
                 " trade are run for administrators alone; backtests, which have no network, for everybody",
                 self._support.landlock,
             )
+        if self._is_on:
+            log.info("strategies and backtests are ended with all that they started: %s", _end_of(self._support.groups))
 
     def require_strategy(self, starter: Starter) -> None:
         """Check that a strategy may be run for its starter. Raises NoSandbox."""
@@ -72,3 +75,10 @@ class Admission:
         """Make files and folders those of an owner's processes."""
         if self._is_on:
             self._profiles.give(owner, *paths)
+
+
+def _end_of(groups: ControlGroups | None) -> str:
+    if groups is None:
+        return "each has a session of its own; there is no cgroup v2 in which this platform may make groups"
+    limits = ", ".join(f"{name}.max" for name in sorted(groups.limits)) or "without limits, which are not delegated"
+    return f"each has a control group of its own in {groups.folder} ({limits})"

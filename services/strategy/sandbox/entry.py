@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from services.strategy.sandbox.control_group import ControlGroup
 from services.strategy.sandbox.landlock import Ruleset
 from services.strategy.sandbox.limits import limit
 from services.strategy.sandbox.privileges import become_user, gain_no_privileges
@@ -26,6 +27,8 @@ def enter(profile: Profile) -> None:
     The signal by which the process ends with its parent is to be set after this.
     """
     _require_one_thread()
+    if profile.group:
+        ControlGroup(Path(profile.group)).join()
     ruleset = Ruleset(profile.landlock) if profile.landlock else None
     if ruleset is not None:
         ruleset.allow_reading(profile.read, without=profile.hidden)

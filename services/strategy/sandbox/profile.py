@@ -36,7 +36,7 @@ _TASKS_PER_PROCESS = 32
 class Profile:
     """One process's sandbox. `landlock`: the version of its interface, 0: without it; `ports`: TCP ports that it may
     connect to; `user_id`: the one that it takes, 0: it keeps its own; `hidden`: what is not read though it is below a
-    folder that is."""
+    folder that is; `group`: the folder of its control group, empty without, and `group_tasks` the limit of that one."""
 
     read: Sequence[str]
     write: Sequence[str]
@@ -50,6 +50,8 @@ class Profile:
     signals: bool
     user_id: int = 0
     files: int = _FILES
+    group: str = ""
+    group_tasks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Profiles:
     def make(self, needs: Needs) -> Profile:
         """The profile of a process."""
         user_id = self.user_id(needs.owner)
-        tasks = _TASKS + _TASKS_PER_PROCESS * (needs.processes or 0)
+        tasks = group_tasks = _TASKS + _TASKS_PER_PROCESS * (needs.processes or 0)
         if not user_id:
             tasks += count_tasks(os.getuid())
         return Profile(
@@ -97,6 +99,8 @@ class Profiles:
             landlock=self.support.landlock,
             signals=bool(user_id) or self.support.confines_signals,
             user_id=user_id,
+            group=str(self.support.groups.new_path()) if self.support.groups else "",
+            group_tasks=group_tasks,
         )
 
     def give(self, owner: str, *paths: Path) -> None:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.strategy.sandbox.control_groups import ControlGroups, detect_groups
+
 _CREATE_RULESET = 444
 _VERSION_ONLY = 1
 # From a fixed range that no distribution gives to people or services; users of one machine rarely share one of them.
@@ -19,11 +21,13 @@ _SIGNAL_ABI = 6
 @dataclass(frozen=True, slots=True)
 class Support:
     """Support of this machine. `landlock`: the version of its interface, 0 without it; `seccomp`: system calls can be
-    filtered; `separate_users`: this process may give others a user id of their own."""
+    filtered; `separate_users`: this process may give others a user id of their own; `groups`: the control groups that
+    it may make for them, None without."""
 
     landlock: int = 0
     seccomp: bool = False
     separate_users: bool = False
+    groups: ControlGroups | None = None
 
     @property
     def confines_files(self) -> bool:
@@ -42,8 +46,8 @@ class Support:
 
 
 def detect() -> Support:
-    """Ask the kernel."""
-    return Support(landlock_abi(), _has_seccomp(), _may_separate_users())
+    """Ask the kernel, and try what it only says by doing it."""
+    return Support(landlock_abi(), _has_seccomp(), _may_separate_users(), detect_groups())
 
 
 def landlock_abi() -> int:

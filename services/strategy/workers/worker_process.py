@@ -15,6 +15,7 @@ import psutil
 
 from services.quant.sdk.worker_heartbeat import HeartbeatFile, RunningCallback
 from services.strategy.runner.main import NOT_MINE, WorkerConfig
+from services.strategy.sandbox.control_group import ControlGroup, make_group
 from services.strategy.sandbox.disk import empty, is_full
 from services.strategy.sandbox.profile import link_code
 from services.strategy.sandbox.session import kill_session
@@ -57,9 +58,18 @@ class WorkerProcess:
         self._ending = self._is_ended = False
         self._next_look = 0.0
         self._waits = ProcessorWaits()
+        self._group: ControlGroup | None = None
 
     async def run(self) -> WorkerExit:
-        """The worker's whole life. Cancelled, it kills it."""
+        """The worker's whole life. Cancelled, it kills it. Raises OSError where it cannot be started."""
+        self._group = make_group(self.config.sandbox, self._settings().worker_memory_bytes)
+        try:
+            return await self._run()
+        finally:
+            if self._group is not None:
+                await self._group.remove()
+
+    async def _run(self) -> WorkerExit:
         with open(self._log_file, "ab") as log:  # noqa: ASYNC230, PTH123
             process = self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -101,6 +111,8 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it at once, with all that it started."""
+        if self._group is not None:
+            self._group.kill()
         if self._process is not None and self._process.returncode is None:
             kill_session(self._process.pid)
             self._process.kill()
@@ -122,6 +134,8 @@ class WorkerProcess:
 
     def _check(self, pid: int) -> WorkerExit | None:
         settings = self._settings()
+        if self._group is not None:
+            self._group.allow_memory(settings.worker_memory_bytes)
         self._waits.look(pid)
         blocked = tuple(
             running
@@ -141,8 +155,7 @@ class WorkerProcess:
         except psutil.Error:
             return None
         if resident > settings.worker_memory_bytes:
-            reason = f"the worker used more than {settings.worker_memory_bytes} bytes of memory"
-            return WorkerExit(False, reason, tuple(self._heartbeat.running()))
+            return self._out_of_memory()
         home = Path(self.config.home)
         if time.monotonic() > self._next_look:
             self._next_look = time.monotonic() + _DISK_S
@@ -160,12 +173,18 @@ class WorkerProcess:
     def _ended(self, code: int) -> WorkerExit:
         if self._is_ended or code == NOT_MINE or (self._ending and code == 0):
             return WorkerExit(True, "")
+        if self._group is not None and self._group.is_out_of_memory():
+            return self._out_of_memory()
         how = f"exit code {code}" if code >= 0 else f"signal {signal_name(-code)}"
         running = tuple(self._heartbeat.running())
         where = f" in {running[0].callback}" if running else ""
         if code == 0 and self.config.mode == "scan" and not running:
             return WorkerExit(True, "")
         return WorkerExit(False, f"ended its worker{where} ({how})", running)
+
+    def _out_of_memory(self) -> WorkerExit:
+        reason = f"the worker used more than {self._settings().worker_memory_bytes} bytes of memory"
+        return WorkerExit(False, reason, tuple(self._heartbeat.running()))
 
 
 def signal_name(number: int) -> str:

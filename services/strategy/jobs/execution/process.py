@@ -15,6 +15,7 @@ import psutil
 from services.strategy.jobs.execution.job_spec import JobSpec
 from services.strategy.jobs.execution.progress_file import ProgressReader
 from services.strategy.jobs.job import Failure
+from services.strategy.sandbox.control_group import ControlGroup, make_group
 from services.strategy.sandbox.disk import is_full
 from services.strategy.sandbox.session import kill_session
 from services.strategy.workers.worker_process import environment, signal_name
@@ -63,9 +64,21 @@ class JobProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._seen: dict[int, psutil.Process] = {}
         self._killed = False
+        self._group: ControlGroup | None = None
 
     async def run(self, on_progress: Callable[[int, int], None]) -> ProcessExit:
-        """Its whole life; cancelled, it kills it. `on_progress(done, total)` is called when it has come further."""
+        """Its whole life; cancelled, it kills it. `on_progress(done, total)` is called when it has come further.
+
+        Raises OSError where it cannot be started.
+        """
+        self._group = make_group(self._spec.sandbox, self._limits.memory_bytes)
+        try:
+            return await self._run(on_progress)
+        finally:
+            if self._group is not None:
+                await self._group.remove()
+
+    async def _run(self, on_progress: Callable[[int, int], None]) -> ProcessExit:
         progress = ProgressReader(self._folder / "progress")
         self._give(self._folder / "progress")
         log = self._log_file.open("ab")
@@ -107,6 +120,8 @@ class JobProcess:
         self._killed = True
         if self._process is None:
             return
+        if self._group is not None:
+            self._group.kill()
         pid = self._process.pid
         if self._process.returncode is None:
             self._look()
@@ -148,7 +163,7 @@ class JobProcess:
             return ProcessExit(Failure.TIMED_OUT, f"it took longer than {limits.timeout_s:g} s")
         memory = self._look()
         if memory > limits.memory_bytes:
-            return ProcessExit(Failure.OUT_OF_MEMORY, f"it used more than {limits.memory_bytes >> 20} MiB of memory")
+            return self._out_of_memory()
         if len(self._seen) > limits.processes + _SPARE_PROCESSES:
             return ProcessExit(Failure.EXITED, "it started too many processes")
         if time.monotonic() > self._next_look:
@@ -180,8 +195,13 @@ class JobProcess:
     def _ended(self, code: int) -> ProcessExit:
         if code == 0:
             return ProcessExit()
+        if self._group is not None and self._group.is_out_of_memory():
+            return self._out_of_memory()
         how = f"exit code {code}" if code > 0 else f"signal {signal_name(-code)}"
         return ProcessExit(Failure.EXITED, f"the strategy ended its process ({how})")
+
+    def _out_of_memory(self) -> ProcessExit:
+        return ProcessExit(Failure.OUT_OF_MEMORY, f"it used more than {self._limits.memory_bytes >> 20} MiB of memory")
 
 
 def kill_left(folder: Path) -> None:
