@@ -1,6 +1,7 @@
 """A real Envoy with the rendered configuration, in front of a real gRPC server."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,9 @@ from services.kernel.policy import descriptor_file, descriptor_set
 from services.mesh.contract import Contract
 from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
+from services.registry import SERVICES
 from tests.edge.backend import Backend
+from tests.harness import Platform
 
 OPENAPI = Path(__file__).resolve().parents[2] / "gen/openapi/redfire.openapi.json"
 
@@ -31,6 +34,21 @@ def options_for(backend: Backend, **changes: object) -> EdgeOptions:
         "rate_limits": None,
     }
     return EdgeOptions(**(values | changes))  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def edge_before(whole: Platform, contract: Contract, folder: Path) -> AsyncIterator[EnvoyProcess]:
+    """Envoy in front of a platform of all services, without limits of rates."""
+    options = EdgeOptions(
+        services=dict.fromkeys(SERVICES, (whole.host.address,)),
+        ops=f"127.0.0.1:{whole.host.operations.port}",
+        descriptors=str(descriptor_file()),
+        openapi=str(OPENAPI),
+        port=0,
+        rate_limits=None,
+    )
+    async with EnvoyProcess(contract, options, folder, concurrency=1) as envoy:
+        yield envoy
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

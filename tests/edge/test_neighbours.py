@@ -6,7 +6,6 @@ limit; Node's 64 KiB is far away), and those of `clients` are what programs in G
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,14 +24,12 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.errors import Invalid, NotFound
 from services.kernel.identifiers import new_id
-from services.kernel.policy import descriptor_file
 from services.mesh.contract import Contract
-from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 from services.registry import SERVICES
 from tests.edge.answers import error_of, reason_of
 from tests.edge.client_programs import COMMANDS, client_in, require
-from tests.edge.conftest import OPENAPI
+from tests.edge.conftest import edge_before
 from tests.harness import FakeService, Platform, User, complete, platform
 from tests.waiting import until
 
@@ -92,15 +89,7 @@ async def whole() -> AsyncIterator[Platform]:
 async def edge(
     whole: Platform, contract: Contract, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[EnvoyProcess]:
-    options = EdgeOptions(
-        services=dict.fromkeys(SERVICES, (whole.host.address,)),
-        ops=f"127.0.0.1:{whole.host.operations.port}",
-        descriptors=str(descriptor_file()),
-        openapi=str(OPENAPI),
-        port=0,
-        rate_limits=None,
-    )
-    async with EnvoyProcess(contract, options, Path(tmp_path_factory.mktemp("edge")), concurrency=1) as envoy:
+    async with edge_before(whole, contract, tmp_path_factory.mktemp("edge")) as envoy:
         yield envoy
 
 

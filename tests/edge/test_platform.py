@@ -2,19 +2,16 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from services.kernel.policy import descriptor_file
 from services.mesh.contract import Contract
-from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 from services.registry import SERVICES
 from tests.edge.answers import error_of, reason_of
-from tests.edge.conftest import OPENAPI
+from tests.edge.conftest import edge_before
 from tests.edge.requests import bad_requests
 from tests.harness import Platform, platform
 
@@ -31,15 +28,7 @@ async def whole() -> AsyncIterator[Platform]:
 async def edge(
     whole: Platform, contract: Contract, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[EnvoyProcess]:
-    options = EdgeOptions(
-        services=dict.fromkeys(SERVICES, (whole.host.address,)),
-        ops=f"127.0.0.1:{whole.host.operations.port}",
-        descriptors=str(descriptor_file()),
-        openapi=str(OPENAPI),
-        port=0,
-        rate_limits=None,
-    )
-    async with EnvoyProcess(contract, options, Path(tmp_path_factory.mktemp("edge")), concurrency=1) as envoy:
+    async with edge_before(whole, contract, tmp_path_factory.mktemp("edge")) as envoy:
         yield envoy
 
 
