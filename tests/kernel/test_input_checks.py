@@ -45,7 +45,7 @@ def test_no_text_holds_a_control_character(control):
     assert [name for name, _ in malformed_of(request)] == ["resume_after_sequence"]
 
 
-@pytest.mark.parametrize("text", ["a\nb\tc\n", "a\r\nb\r\n", "ä ö\u00a0 €\u2028 🙂 株", ""], ids=ascii)
+@pytest.mark.parametrize("text", ["a\nb\tc\n", "a\r\nb\r\n", "ä ö\u00a0 €\u3000 🙂 株", ""], ids=ascii)
 def test_lines_tabs_and_other_languages_are_text(text):
     assert list(malformed_of(UpdateUserRequest(user={"display_name": text}))) == []
     assert list(malformed_of(ImportConfigsRequest(document=text))) == []
