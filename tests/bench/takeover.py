@@ -13,14 +13,17 @@ again with the same key, soon. Other users do the same at a steady rate. Then, s
 Printed are the median and the maximum of the time from the signal to the acknowledgement of the first order that the
 user asked for after it, and of the longest time without an acknowledgement until all is whole again: a replica that
 stops in order goes on serving for a while. For the engine, which has no replica, also the time until another process
-serves in its place, for that is most of it. Prints figures, asserts nothing.
+serves in its place, for that is most of it. A time in which this program itself was held up says little, and is taken
+once more. Prints figures, asserts nothing.
 """
 
 import argparse
 import asyncio
 import itertools
+import os
 import signal
 import statistics
+import sys
 import tempfile
 import time
 import uuid
@@ -47,7 +50,8 @@ from tests.bench.processes import new_traders
 from tests.e2e.processes import Processes
 
 START_S = 600.0
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
+"""The machine may be busy with others."""
 OTHERS = 8
 """Other users, whose orders come at the rate of the load."""
 PAUSE_S = 0.01
@@ -56,6 +60,7 @@ SETTLED_S = 2.0
 """Time of orders before each signal and after all is whole."""
 LOOK_S = 0.05
 CALL_S = 10.0
+HELD_UP_S = 0.25
 OWNER = "SELECT address FROM shard_leases WHERE shard = {shard} AND owner <> '' AND expires_at > now()"
 
 
@@ -125,32 +130,50 @@ class Bench:
         self._postgres = postgres
         self._orders = orders
         self._shard = shard_of(user_id)
+        self._late_s = 0.0
+        """The longest time by which this program's own loop was late."""
+
+    async def watch(self) -> None:
+        """Notice that this program is held up, until cancelled."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(LOOK_S)
+            self._late_s = max(self._late_s, time.monotonic() - began - LOOK_S)
 
     async def repeat(self, name: str, number: int, victim: Callable[[], int], sent: signal.Signals) -> None:
         """Signal a process so many times; print a line of each figure."""
         figures: dict[str, list[float]] = defaultdict(list)
         self._orders.answers.clear()
-        for _ in range(number):
+        again = taken = 0
+        while taken < number:
             await self._orders.cancel_all()
             await self._whole()
             await asyncio.sleep(SETTLED_S)
             pid = await asyncio.to_thread(victim)
+            self._late_s, times = 0.0, {}
             ended = asyncio.create_task(_ended(pid))
             began = time.monotonic()
             psutil.Process(pid).send_signal(sent)
             replaced = asyncio.create_task(self._engine_serves(ended)) if name.startswith("engine") else None
-            figures["to the next acknowledged order"].append(await self._orders.first_since(began))
-            figures["the process has ended"].append(await ended - began)
+            times["to the next acknowledged order"] = await self._orders.first_since(began)
+            times["the process has ended"] = await ended - began
             if replaced is not None:
-                figures["another serves in its place"].append(await replaced - began)
+                times["another serves in its place"] = await replaced - began
             await self._whole()
             await asyncio.sleep(SETTLED_S)
-            figures["longest time without one"].append(self._orders.longest_gap(began))
+            times["longest time without one"] = self._orders.longest_gap(began)
+            print(name, {key: round(value, 2) for key, value in times.items()}, file=sys.stderr, flush=True)
+            if self._late_s > HELD_UP_S and again < number:
+                again += 1
+                continue
+            taken += 1
+            for figure, value in times.items():
+                figures[figure].append(value)
         for figure, values in figures.items():
             columns = f"{len(values):6d}{statistics.median(values):9.2f}{max(values):9.2f}"
             print(f"{name:18s}{figure:34s}{columns}   {' '.join(f'{value:.2f}' for value in values)}", flush=True)
-        if self._orders.answers:
-            print(f"{'':18s}other answers: {dict(self._orders.answers)}", flush=True)
+        load = f"load {os.getloadavg()[0]:.1f}, {again} times taken once more"
+        print(f"{'':18s}{load}; other answers: {dict(self._orders.answers)}", flush=True)
 
     def owner(self) -> int:
         """The process that owns the user's shard."""
@@ -228,7 +251,7 @@ async def measure(running: Processes, postgres: LocalPostgres, options: argparse
         body = {**LIMIT_ORDER, "symbol": symbol, "price": price}
         orders = Orders(session, f"http://{edge}", token, body)
         bench = Bench(running, postgres, orders, user_id)
-        trading = asyncio.create_task(orders.run())
+        tasks = [asyncio.create_task(orders.run()), asyncio.create_task(bench.watch())]
         print(f"{options.rate:g} orders/s of {OTHERS} others beside; seconds")
         print(f"{'':18s}{'':34s}{'times':>6s}{'median':>9s}{'maximum':>9s}", flush=True)
         cases = {
@@ -241,7 +264,8 @@ async def measure(running: Processes, postgres: LocalPostgres, options: argparse
             for name, (victim, sent) in cases.items():
                 if options.only in (None, name):
                     await bench.repeat(name, options.repetitions, victim, sent)
-        trading.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 def main() -> None:
@@ -265,11 +289,12 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="redfire-bench-")))
         flags = ("--processes", "--replicas", "2", "--feed", "sim:7")
         running = Processes(*flags, data_dir=folder / "data", env=variables)
-        running.start(START_S)
         try:
+            running.start(START_S)
             uvloop.run(measure(running, postgres, options))
         finally:
-            running.stop(60)
+            if running.process is not None:
+                running.stop(60)
 
 
 if __name__ == "__main__":
