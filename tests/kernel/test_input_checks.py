@@ -33,7 +33,8 @@ def test_control_characters_and_times_that_are_none_are_named(request_, field):
     assert [name for name, _ in malformed_of(request_)] == [field]
 
 
-CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
+TURNING = (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), *TURNING) if chr(code) not in "\n\t"]
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
