@@ -3,6 +3,7 @@
 import contextlib
 import random
 import resource
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -86,16 +87,44 @@ def _write_nothing(processes: Iterable[psutil.Process]) -> Mend:
     limits = []
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            before = process.rlimit(resource.RLIMIT_FSIZE)
-            process.rlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+            before = _limit_files(process)
+            _limit_files(process, 1, before[1])
             limits.append((process, before))
 
     def mend() -> None:
         for process, before in limits:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.rlimit(resource.RLIMIT_FSIZE, before)
+                _limit_files(process, *before)
 
     return mend
+
+
+def _limit_files(process: psutil.Process, *limits: int) -> tuple[int, int]:
+    """Set the size of files that a process may write, or leave it; the limits before.
+
+    As the process's own user where that is another: root alone may not everywhere.
+    """
+    try:
+        return resource.prlimit(process.pid, resource.RLIMIT_FSIZE, *([limits] if limits else []))
+    except PermissionError:
+        user, group = process.uids().real, process.gids().real
+        command = [
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={group}",
+            "--clear-groups",
+            "prlimit",
+            f"--pid={process.pid}",
+        ]
+        show = [*command, "--fsize", "--raw", "--noheadings", "--output=SOFT,HARD"]
+        shown = subprocess.run(show, capture_output=True, text=True, check=True).stdout.split()
+        before = tuple(resource.RLIM_INFINITY if word == "unlimited" else int(word) for word in shown)
+        if limits:
+            texts = ("unlimited" if limit == resource.RLIM_INFINITY else str(limit) for limit in limits)
+            subprocess.run([*command, f"--fsize={':'.join(texts)}"], check=True)
+        return before[0], before[1]
+    except ProcessLookupError:
+        raise psutil.NoSuchProcess(process.pid) from None
 
 
 def _disk_full_under(service: str, here: Replicated, chance: random.Random) -> Mend:
