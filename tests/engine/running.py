@@ -60,6 +60,7 @@ class Harness:
         self.platform = running
         self.engine = running.service_stub(EngineServiceStub)
         self.admin = running.identity(role="admin").stub(EngineServiceStub)
+        self.user = running.identity().stub(EngineServiceStub)
         self.events = []
         self.ticks = []
         self.control_messages = []

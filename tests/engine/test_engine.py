@@ -331,6 +331,9 @@ async def test_gateways_that_fail_say_why_and_the_engine_lives(tmp_path):
         )
         await until(lambda: failed("ANGRY", "RuntimeError: wrong password"))
         await until(lambda: failed("MISSING", "no_such_module"))
+        for_users = (await harness.user.ListGateways(pb.ListGatewaysRequest())).gateways
+        assert {gateway.last_error for gateway in for_users} == {""}
+        assert {gateway.gateway_name for gateway in for_users} >= gateways.keys()
         assert (await harness.gateway("LATER")).status == pb.GATEWAY_STATUS_DISCONNECTED
         answer = await harness.admin.ConnectGateway(pb.ConnectGatewayRequest(gateway_name="LATER"))
         assert answer.gateway.status == pb.GATEWAY_STATUS_CONNECTED
