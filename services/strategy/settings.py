@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from services.kernel.runtime.sections import StoredSection
+from services.kernel.runtime.sections import START_ONLY, StoredSection
 
 
 class StrategySettings(StoredSection):
@@ -17,6 +17,7 @@ class StrategySettings(StoredSection):
     sandbox: Literal["on", "off"] = Field(
         default="on",
         description="`off`: strategies and backtests run unconfined, and read what the platform reads. Read at start.",
+        json_schema_extra=START_ONLY,
     )
     callback_timeout_s: float = Field(
         default=5.0,

@@ -154,6 +154,9 @@ START_ONLY = [
     ("engine", "feed", "replay:/etc/passwd"),
     ("market", "archive_url", "s3://bucket/x"),
     ("platform", "data_dir", "/tmp"),
+    ("strategy", "sandbox", "off"),
+    ("limits", "calls", False),
+    ("telemetry", "otlp_endpoint", "198.51.100.1:4317"),
     ("strategy", "database", {"url": "sqlite:////tmp/x"}),
 ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 
 from services.kernel.runtime.connection_urls import UNREADABLE, check_database_url, split_server_url
-from services.kernel.runtime.sections import BaseSection, LogLevel
+from services.kernel.runtime.sections import START_ONLY, BaseSection, LogLevel
 
 SECRET_BYTES = 32
 
@@ -113,7 +113,11 @@ class LimitSettings(BaseSection):
     """Limits of what comes by the edge: each user's, by whatever sessions and keys; and of addresses at any port."""
 
     section = "limits"
-    calls: bool = Field(default=True, description="Calls are limited; off by `redfire up --rate-limits off`.")
+    calls: bool = Field(
+        default=True,
+        description="Calls are limited; off by `redfire up --rate-limits off`.",
+        json_schema_extra=START_ONLY,
+    )
     calls_per_minute: int = Field(default=100, ge=1, description="A user's calls a minute, those of trading aside.")
     trading_calls_per_minute: int = Field(default=300, ge=1, description="A user's calls of trading a minute.")
     all_calls_per_minute: int = Field(default=1000, ge=1, description="A user's calls a minute in all.")
@@ -142,7 +146,11 @@ class TelemetrySettings(BaseSection):
 
     section = "telemetry"
     log_level: LogLevel = Field(default="INFO", description="The least level of log lines; may change while running.")
-    otlp_endpoint: str = Field(default="", description="An OpenTelemetry collector, host:port; empty: no traces.")
+    otlp_endpoint: str = Field(
+        default="",
+        description="An OpenTelemetry collector, host:port; empty: no traces.",
+        json_schema_extra=START_ONLY,
+    )
     sample_ratio: float = Field(default=0.1, ge=0, le=1, description="The part of calls without a parent to trace.")
 
 
