@@ -63,8 +63,8 @@ run-production: setup ## Start PostgreSQL, Redis and RabbitMQ in temporary folde
 	@$(BIN)/python -m deploy.production $(ARGS)
 
 # Files in their order: those that take longest, of chaos, come early, and the end waits for none of them.
-test: setup-dev ## Run all tests against real servers, two files at a time; ARGS="-k name" goes to pytest, "-n 0" runs one after the other
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not upgrade and not floods" $(ARGS)
+test: setup-dev ## Run all tests against real servers, three files at a time; ARGS="-k name" goes to pytest, "-n 0" runs one after the other
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not upgrade and not floods" $(ARGS)
 
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform, a server or a browser, kills, or replays days
 	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow and not upgrade and not floods" --hypothesis-profile=fast -q $(ARGS)
