@@ -149,6 +149,10 @@ class EngineApi(rpc.EngineServiceServicer):
     async def QueryState(self, request: pb.QueryStateRequest, call: Call) -> pb.QueryStateResponse:
         """Orders, trades, positions and accounts of a gateway."""
         sequence, state = await self._engine.query_state(
-            request.gateway_name, list(request.order_ids), request.trades_cursor, request.epochs
+            request.gateway_name,
+            list(request.order_ids),
+            request.trades_cursor,
+            request.epochs,
+            request.give_up_order_ids,
         )
         return convert.state_to_pb(sequence, self._events.epoch, state)

@@ -212,6 +212,7 @@ def state_to_pb(sequence: int, epoch: str, state: VenueState) -> pb.QueryStateRe
         next_trades_cursor=state.trades_cursor,
         more_trades=state.more_trades,
         uncertain_order_ids=state.uncertain_order_ids,
+        refused_order_ids=state.refused_order_ids,
     )
 
 

@@ -1,17 +1,20 @@
 """Rules of the engine: the gateway of an order, when it may be sent, and the state of gateways."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from redfire.reasons import Reason
 
+from services.engine.given_up import GivenUpOrders
 from services.engine.shard_epochs import ShardEpochs
 from services.engine.streams.event_stream import EventStream
 from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
 from services.engine.venue import Subscriber, Venue
 from services.engine.vnpy.contracts import Contracts
 from services.engine.vnpy.gateways import Gateways
+from services.engine.vnpy.placement import NotSent
 from services.kernel.errors import FailedPrecondition, Invalid, NotFound, RedFireError
 from services.kernel.rpc.telemetry import Tracing
 from services.quant.catalogue import Instrument
@@ -45,6 +48,7 @@ class EngineService:
         self._subscriber = subscriber
         self._epochs = epochs
         self._tracing = tracing
+        self._given_up = GivenUpOrders()
 
     def list_gateways(self) -> list[Gateway]:
         """All gateways by name."""
@@ -91,12 +95,15 @@ class EngineService:
         Invalid for a limit without a price, FailedPrecondition (UNSUPPORTED, NOT_SENT), DeadlineExceeded when the
         outcome is not known.
         """
-        async with self._epochs.request(shard, epoch):
-            return await self._send_order(request)
+        with self._given_up.sending(request.order_id):
+            async with self._epochs.request(shard, epoch):
+                return await self._send_order(request)
 
     async def _send_order(self, request: OrderRequest) -> str:
         try:
             venue = self._check(request)
+            if request.order_id in self._given_up:
+                raise NotSent("it comes late: trading has given it up")
         except (FailedPrecondition, Invalid, NotFound):
             # These mean that the gateway has no such order, which is wrong for one that was sent before.
             known = await self._gateways.venue(request.gateway_name, connected=False).sent_before(request.order_id)
@@ -149,16 +156,26 @@ class EngineService:
             await self._gateways.venue(gateway_name).amend(order_id, venue_order_id, quantity, price)
 
     async def query_state(
-        self, gateway_name: str, order_ids: list[str], trades_cursor: str, epochs: Mapping[int, int]
+        self,
+        gateway_name: str,
+        order_ids: list[str],
+        trades_cursor: str,
+        epochs: Mapping[int, int],
+        give_up: Sequence[str] = (),
     ) -> tuple[int, VenueState]:
         """State of a gateway, and the sequence it is true at: all events up to it are part of the state.
 
-        `epochs` of the caller's shards are known first: what earlier owners of them asked for is part of it, too.
+        `epochs` of the caller's shards are known first: what earlier owners of them asked for is part of it, too. Those
+        of `give_up` that the gateway never had are not sent from now on.
         """
         await self._epochs.learn(epochs)
         venue = self._gateways.venue(gateway_name, connected=False)
+        given_up = self._given_up.add([order_id for order_id in give_up if not venue.is_sending(order_id)])
         sequence = self._events.sequence
-        return sequence, await venue.state(order_ids, trades_cursor)
+        state = await venue.state(order_ids, trades_cursor)
+        shown = {order.order_id for order in state.orders}.union(state.uncertain_order_ids)
+        refused = [order_id for order_id in given_up if order_id not in shown]
+        return sequence, replace(state, refused_order_ids=refused)
 
     def _check(self, request: OrderRequest) -> Venue:
         venue = self._gateways.venue(request.gateway_name)

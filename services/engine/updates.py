@@ -210,3 +210,5 @@ class VenueState:
     more_trades: bool = False
     uncertain_order_ids: list[str] = field(default_factory=list)
     accounts: list[AccountUpdate] = field(default_factory=list)
+    refused_order_ids: list[str] = field(default_factory=list)
+    """Orders that were given up: the gateway never had them, and does not get them any more."""

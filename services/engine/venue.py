@@ -24,6 +24,9 @@ class Venue(Protocol):
         Raises: DeadlineExceeded when whether it was is not known, NotSent when the gateway did not take it.
         """
 
+    def is_sending(self, order_id: str) -> bool:
+        """Return whether an order is being sent, also where nobody waits for that any more."""
+
     async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:
         """Open orders and these, with their trades and, after the cursor, those of the day; positions, accounts."""
 

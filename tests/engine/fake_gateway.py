@@ -18,6 +18,7 @@ class FakeGateway(BaseGateway):
     mood = ""
     hold: ClassVar = threading.Event()
     gate: ClassVar = None  # of the next connect, which waits for it
+    send_gate: ClassVar = None  # of the next order
 
     def connect(self, setting):
         self.mood = setting["mood"]
@@ -63,6 +64,9 @@ class FakeGateway(BaseGateway):
         self.on_tick(tick)
 
     def send_order(self, req):
+        gate, FakeGateway.send_gate = FakeGateway.send_gate, None
+        if gate is not None:
+            gate.wait(30)
         if req.volume > 100:
             return ""
         self.sent.append(req)

@@ -51,6 +51,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.recorded = False
         self.time_in_forces = [1, 2, 3, 4, 5]
         self.ack = True
+        self.refuses_given_up = False  # as engines of before do
         self.hangs = False  # streams are open, and nothing comes, not even heartbeats
         self.can_amend = True
         self.complete = True
@@ -189,6 +190,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
             trades=[t for _, t in page] + older, trading_day=self.trading_day, complete=self.complete,
             next_trades_cursor=f"{self.epoch}:{end}", more_trades=len(rest) > len(page),
             uncertain_order_ids=sorted(asked & self.hidden), positions=self.positions,
+            refused_order_ids=[o for o in request.give_up_order_ids if self.refuses_given_up and o not in self.orders],
         )  # fmt: skip
 
     async def StreamEvents(self, request, call):

@@ -33,6 +33,17 @@ async def test_a_cancel_does_not_wait_for_orders_that_hang_at_its_gateway():
         hangs.set()
 
 
+async def test_an_order_whose_request_was_lost_is_over_once_the_engine_refuses_it_from_then_on():
+    async with trading(unknown_grace_s=600) as trader:
+
+        async def lose(request):
+            raise Unavailable("the line is cut")
+
+        trader.engine.before_send, trader.engine.refuses_given_up = lose, True
+        lost = await trader.create()
+        await trader.becomes(lost.order_id, "REJECTED")
+
+
 async def test_a_gateway_that_hangs_holds_up_no_other_one():
     peers = Peers()
     peers.engine.gateways, peers.market.gateway = ["SIM", "SIM2"], ""  # both trade it

@@ -43,6 +43,10 @@ class SimVenue:
             known = None if row is None else row.venue_order_id
         return "" if known is None else str(known)
 
+    def is_sending(self, order_id: str) -> bool:
+        """Never: SIM has an order at once."""
+        return False
+
     def settle(self) -> None:
         """Do nothing: SIM sends all it has at once."""
 

@@ -185,6 +185,10 @@ class VnpyVenue:
         order = await self._orders.find(order_id)
         return "" if order is None else self._outcome(order)
 
+    def is_sending(self, order_id: str) -> bool:
+        """Return whether the gateway has not answered a send of the order yet, or is about to be asked."""
+        return order_id in self._sending
+
     async def send(self, request: OrderRequest) -> str:
         """The venue's id of the order. Raises DeadlineExceeded when the outcome is not known."""
         order_id = request.order_id

@@ -115,3 +115,5 @@ class VenueState:
     more_trades: bool = False
     unreadable: list[UnreadableReport] = field(default_factory=list)
     accounts: list[AccountReport] = field(default_factory=list)
+    # Given-up references that the gateway never had, and does not get any more.
+    refused: frozenset[str] = frozenset()

@@ -155,22 +155,29 @@ class EngineClient:
         )
 
     async def state(
-        self, gateway: str, references: Sequence[str], trades_cursor: str = "", epochs: Mapping[int, int] | None = None
+        self,
+        gateway: str,
+        references: Sequence[str],
+        trades_cursor: str = "",
+        epochs: Mapping[int, int] | None = None,
+        given_up: Sequence[str] = (),
     ) -> VenueState:
         """Return a gateway's open orders, the asked ones that it knows, and the day's trades after the cursor.
 
         The engine knows the `epochs` of shards before it answers: what it was not asked to send until then by an
-        earlier owner, it never is.
+        earlier owner, it never is. Nor is what of `given_up` the gateway never had.
         """
-        answer = await self._engine.QueryState(
-            engine_pb2.QueryStateRequest(
-                gateway_name=gateway, order_ids=references, trades_cursor=trades_cursor, epochs=epochs
-            ),
-            timeout=2 * SEND_TIMEOUT_S,
+        request = engine_pb2.QueryStateRequest(
+            gateway_name=gateway,
+            order_ids=references,
+            trades_cursor=trades_cursor,
+            epochs=epochs,
+            give_up_order_ids=given_up,
         )
+        answer = await self._engine.QueryState(request, timeout=2 * SEND_TIMEOUT_S)
         state = VenueState(
             [], [], [], answer.trading_day, answer.complete, frozenset(answer.uncertain_order_ids),
-            answer.next_trades_cursor, answer.more_trades,
+            answer.next_trades_cursor, answer.more_trades, refused=frozenset(answer.refused_order_ids),
         )  # fmt: skip
         for number, update in enumerate((*answer.orders, *answer.trades, *answer.positions, *answer.accounts)):
             report = read_report(update)

@@ -196,8 +196,8 @@ class Reconciliation:
     async def _reconcile(self, gateway: str) -> None:
         store, sending = self._store, self._order_router.is_sending
         # What is being sent at this moment may or may not be in the answer: it is left for the next time.
-        asked = {
-            reference: order.order_id
+        asked_legs = {
+            reference: (order.order_id, leg)
             for order in store.cache.orders.values()
             if order.gateway == gateway
             for leg in order.legs
@@ -206,11 +206,14 @@ class Reconciliation:
             )  # filled, and the amend's outcome is not known
             and not sending(reference := order.reference(leg))
         }
+        asked = {reference: order_id for reference, (order_id, _) in asked_legs.items()}
+        # Such a leg is not sent again: where the engine refuses a request for it that comes late, nobody waits for one.
+        doubtful = [reference for reference, (_, leg) in asked_legs.items() if leg.delivery is Delivery.UNCERTAIN]
         now_ns = store.clock.now_ns()
         again = gateway in self._read_again
         cursor = "" if again else self._cursors.get(gateway, "")
         shards = set(store.commit_log.shards)
-        state = await self._engine.state(gateway, list(asked), cursor, store.epochs)
+        state = await self._engine.state(gateway, list(asked), cursor, store.epochs, doubtful)
         if again:
             self._read_again.discard(gateway)
         # An order that was being written was not sent yet, and by now it is on its way.
@@ -303,7 +306,7 @@ class Reconciliation:
                 patience_s = SETTLES_S if reference in state.uncertain else FORGOTTEN_S
                 if leg.delivery is Delivery.UNCERTAIN or waited_s >= patience_s:
                     self._mark_uncertain(order)
-            elif waited_s >= self._settings.value.unknown_grace_s:
+            elif reference in state.refused or waited_s >= self._settings.value.unknown_grace_s:
                 self._never_sent(order, leg)
         self._missing = missing | {
             name: since_ns

@@ -39,6 +39,8 @@ class Venue:
         self.connected = dict.fromkeys(GATEWAYS, True)
         # When it last did what trading could not know before its report.
         self.surprised_at = -100.0
+        # Orders that trading gave up, by the engine's run, in which they are refused.
+        self.given_up: set[tuple[Any, str]] = set()
 
     def connect(self, gateway: str, connected: bool) -> None:
         self.connected[gateway] = connected
@@ -138,6 +140,9 @@ class Venue:
         if known is not None:
             self.exchange.violations.append(f"sent twice: {request.order_id}")
             return engine_pb2.SendOrderResponse(venue_order_id=known.venue_order_id)
+        if (self.line.run, request.order_id) in self.given_up:
+            self.line.count("given up, and came late")
+            raise FailedPrecondition("it was given up", reason=Reason.NOT_SENT)
         if not self.connected[request.gateway_name]:
             raise FailedPrecondition("the line is cut", reason=Reason.GATEWAY_DISCONNECTED)
         if not self.is_trading(request.symbol):
@@ -254,12 +259,15 @@ class Venue:
             if LISTINGS[symbol].gateway == gateway
         ]  # fmt: skip
         anonymous = [name for name in request.order_ids if name in exchange.by_reference]
+        refused = [name for name in request.give_up_order_ids if name not in exchange.by_reference]
+        self.given_up.update((self.line.run, name) for name in refused)
         return engine_pb2.QueryStateResponse(
             sequence=self.line.sequence, epoch=self.line.epoch, orders=[self.order_update(order) for order in orders],
             trades=[self.trade_update(report) for report in page], positions=positions,
             trading_day=exchange.trading_day, complete=whole, more_trades=start + size < len(of_day),
             next_trades_cursor=f"{min(start + size, len(of_day))}{self._cursor()}",
             uncertain_order_ids=[name for name in anonymous if exchange.by_reference[name].anonymous],
+            refused_order_ids=refused,
         )  # fmt: skip
 
     def _is_forgotten(self, order: VenueOrder) -> bool:

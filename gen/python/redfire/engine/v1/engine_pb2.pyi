@@ -455,7 +455,7 @@ class StreamEventsResponse(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., started: _Optional[_Union[StreamEventsResponse.Started, _Mapping]] = ..., order: _Optional[_Union[OrderUpdate, _Mapping]] = ..., trade: _Optional[_Union[TradeUpdate, _Mapping]] = ..., position: _Optional[_Union[PositionUpdate, _Mapping]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., trading_day: _Optional[_Union[TradingDayUpdate, _Mapping]] = ..., heartbeat: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., account: _Optional[_Union[AccountUpdate, _Mapping]] = ...) -> None: ...
 
 class QueryStateRequest(_message.Message):
-    __slots__ = ("gateway_name", "order_ids", "trades_cursor", "epochs")
+    __slots__ = ("gateway_name", "order_ids", "trades_cursor", "epochs", "give_up_order_ids")
     class EpochsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -467,14 +467,16 @@ class QueryStateRequest(_message.Message):
     ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     TRADES_CURSOR_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    GIVE_UP_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_ids: _containers.RepeatedScalarFieldContainer[str]
     trades_cursor: str
     epochs: _containers.ScalarMap[int, int]
-    def __init__(self, gateway_name: _Optional[str] = ..., order_ids: _Optional[_Iterable[str]] = ..., trades_cursor: _Optional[str] = ..., epochs: _Optional[_Mapping[int, int]] = ...) -> None: ...
+    give_up_order_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, gateway_name: _Optional[str] = ..., order_ids: _Optional[_Iterable[str]] = ..., trades_cursor: _Optional[str] = ..., epochs: _Optional[_Mapping[int, int]] = ..., give_up_order_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class QueryStateResponse(_message.Message):
-    __slots__ = ("sequence", "epoch", "orders", "trades", "positions", "trading_day", "complete", "next_trades_cursor", "more_trades", "uncertain_order_ids", "accounts")
+    __slots__ = ("sequence", "epoch", "orders", "trades", "positions", "trading_day", "complete", "next_trades_cursor", "more_trades", "uncertain_order_ids", "accounts", "refused_order_ids")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
@@ -486,6 +488,7 @@ class QueryStateResponse(_message.Message):
     MORE_TRADES_FIELD_NUMBER: _ClassVar[int]
     UNCERTAIN_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     epoch: str
     orders: _containers.RepeatedCompositeFieldContainer[OrderUpdate]
@@ -497,4 +500,5 @@ class QueryStateResponse(_message.Message):
     more_trades: bool
     uncertain_order_ids: _containers.RepeatedScalarFieldContainer[str]
     accounts: _containers.RepeatedCompositeFieldContainer[AccountUpdate]
-    def __init__(self, sequence: _Optional[int] = ..., epoch: _Optional[str] = ..., orders: _Optional[_Iterable[_Union[OrderUpdate, _Mapping]]] = ..., trades: _Optional[_Iterable[_Union[TradeUpdate, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[PositionUpdate, _Mapping]]] = ..., trading_day: _Optional[int] = ..., complete: _Optional[bool] = ..., next_trades_cursor: _Optional[str] = ..., more_trades: _Optional[bool] = ..., uncertain_order_ids: _Optional[_Iterable[str]] = ..., accounts: _Optional[_Iterable[_Union[AccountUpdate, _Mapping]]] = ...) -> None: ...
+    refused_order_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sequence: _Optional[int] = ..., epoch: _Optional[str] = ..., orders: _Optional[_Iterable[_Union[OrderUpdate, _Mapping]]] = ..., trades: _Optional[_Iterable[_Union[TradeUpdate, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[PositionUpdate, _Mapping]]] = ..., trading_day: _Optional[int] = ..., complete: _Optional[bool] = ..., next_trades_cursor: _Optional[str] = ..., more_trades: _Optional[bool] = ..., uncertain_order_ids: _Optional[_Iterable[str]] = ..., accounts: _Optional[_Iterable[_Union[AccountUpdate, _Mapping]]] = ..., refused_order_ids: _Optional[_Iterable[str]] = ...) -> None: ...
