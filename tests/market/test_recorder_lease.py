@@ -101,21 +101,20 @@ async def test_another_replica_goes_on_recording_and_no_tick_is_lost_or_twice(pa
     pair.send()
     await pair.whole()
     ticks = await other.stream(after=PART)
-    bars = await _bars(other)
+    bars, _ = await _bars(other)
     ended = time.monotonic()
     holder.signal(signal.SIGKILL if kill else signal.SIGTERM)
     assert await end_of(bars) == "RECORDER_UNAVAILABLE"
     pair.send()
     assert await read_ticks(ticks, PART) == list(range(PART + 1, 2 * PART + 1))
     assert await pair.holder(before[0]) is other
-    bars = await _bars(other)
+    bars, streamed = await _bars(other)
     print(f"bars are back after {time.monotonic() - ended:.2f} s")
     await holder.end(kill=kill)
     await holder.start()
     pair.send()
     await pair.whole()
     recorded = await other.bars()
-    streamed: list[pb.Bar] = []
     while not streamed or streamed[-1] != recorded[-1]:
         streamed += (await bars.read()).bars
     assert streamed == recorded[-len(streamed) :]
@@ -160,17 +159,17 @@ async def test_the_state_of_recording_goes_on_where_all_replicas_were_killed(pai
 
 
 async def _bars(replica: Replica):
-    """An open stream of bars, as soon as there is one."""
+    """An open stream of bars, as soon as there is one, and the bars with which it began: some may close meanwhile."""
 
     async def opened():
         request = pb.StreamBarsRequest(symbols=[SYMBOL], heartbeat_interval={"seconds": 1})
         call = replica.call("StreamBars", request)
         try:
-            assert (await call.read()).HasField("heartbeat")
+            first = await call.read()
         except grpc.aio.AioRpcError as error:
             assert error.code() is grpc.StatusCode.UNAVAILABLE, error
             return None
-        return call
+        return call, list(first.bars)
 
     return await until(opened, timeout_s=240, step_s=0.02)
 
