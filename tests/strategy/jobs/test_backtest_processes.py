@@ -277,7 +277,11 @@ async def test_old_and_many_backtests_are_deleted(lab, tmp_path):
     with sqlite3.connect(tmp_path / "data/strategy_db.sqlite") as database:
         database.execute("UPDATE strategy_jobs SET end_time = 5 WHERE job_id = ?", (ids[3],))
     async with lab(backtest_keep=2) as p:
-        await until(lambda: len(list(root.iterdir())) <= 2)
-        listed = await BacktestClient(p.identity(user.user_id)).stub.ListBacktests(rpc.ListBacktestsRequest())
-        assert {one.backtest_id for one in listed.backtests} == {folder.name for folder in root.iterdir()}
-        assert ids[3] not in {one.backtest_id for one in listed.backtests}
+        stub = BacktestClient(p.identity(user.user_id)).stub
+
+        async def left() -> set[str]:
+            """Backtests that are listed, once they are those with a folder: one is deleted after the other."""
+            listed = {one.backtest_id for one in (await stub.ListBacktests(rpc.ListBacktestsRequest())).backtests}
+            return listed if len(listed) <= 2 and listed == {folder.name for folder in root.iterdir()} else set()
+
+        assert ids[3] not in await until(left, timeout_s=60)
